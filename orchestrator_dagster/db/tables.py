@@ -1,0 +1,332 @@
+"""The tables of the schema `orchestrator`, as they are after the newest migration."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
+from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
+from orchestrator_dagster.domain.product import ProductLifecycle
+from orchestrator_dagster.domain.target import Target
+
+SCHEMA = "orchestrator"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+
+def _id(name: str) -> Column[Any]:
+    return Column(name, Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+def _created_at() -> Column[Any]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    names = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({names})", name=column)
+
+
+products = Table(
+    "products",
+    metadata,
+    _id("product_id"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+    Column("product_type", Text, nullable=False),
+    Column("tag", Text, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    _created_at(),
+    Column("end_date", DateTime(timezone=True)),
+    _one_of("status", ProductLifecycle),
+)
+
+fixed_inputs = Table(
+    "fixed_inputs",
+    metadata,
+    _id("fixed_input_id"),
+    Column("product_id", ForeignKey(products.c.product_id, ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", JSONB, nullable=False),
+    _created_at(),
+    UniqueConstraint("product_id", "name"),
+)
+
+product_blocks = Table(
+    "product_blocks",
+    metadata,
+    _id("product_block_id"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=ProductLifecycle.ACTIVE),
+    _created_at(),
+    Column("end_date", DateTime(timezone=True)),
+    _one_of("status", ProductLifecycle),
+)
+
+resource_types = Table(
+    "resource_types",
+    metadata,
+    _id("resource_type_id"),
+    Column("resource_type", Text, nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+)
+
+product_product_blocks = Table(
+    "product_product_blocks",
+    metadata,
+    Column("product_id", ForeignKey(products.c.product_id, ondelete="CASCADE"), primary_key=True),
+    Column("product_block_id", ForeignKey(product_blocks.c.product_block_id, ondelete="CASCADE"), primary_key=True),
+    Index(None, "product_block_id"),
+)
+
+product_block_resource_types = Table(
+    "product_block_resource_types",
+    metadata,
+    Column("product_block_id", ForeignKey(product_blocks.c.product_block_id, ondelete="CASCADE"), primary_key=True),
+    Column("resource_type_id", ForeignKey(resource_types.c.resource_type_id, ondelete="CASCADE"), primary_key=True),
+    Index(None, "resource_type_id"),
+)
+
+product_block_relations = Table(
+    "product_block_relations",
+    metadata,
+    Column("in_use_by_id", ForeignKey(product_blocks.c.product_block_id, ondelete="CASCADE"), primary_key=True),
+    Column("depends_on_id", ForeignKey(product_blocks.c.product_block_id, ondelete="CASCADE"), primary_key=True),
+    Index(None, "depends_on_id"),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    _id("workflow_id"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("target", Text, nullable=False),
+    Column("is_task", Boolean, nullable=False, server_default=text("false")),
+    Column("description", Text, nullable=False),
+    _created_at(),
+    Column("deleted_at", DateTime(timezone=True), comment="no longer in the code; its processes keep it"),
+    _one_of("target", Target),
+)
+
+products_workflows = Table(
+    "products_workflows",
+    metadata,
+    Column("product_id", ForeignKey(products.c.product_id, ondelete="CASCADE"), primary_key=True),
+    Column("workflow_id", ForeignKey(workflows.c.workflow_id, ondelete="CASCADE"), primary_key=True),
+    Index(None, "workflow_id"),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("process_id", Uuid, primary_key=True, comment="the id of the Dagster run that started it"),
+    Column("workflow_id", ForeignKey(workflows.c.workflow_id), nullable=False, index=True),
+    Column("is_task", Boolean, nullable=False),
+    Column("last_status", Text, nullable=False),
+    Column("last_step", Text, comment="key of the step that was logged last"),
+    Column("assignee", Text, nullable=False, server_default="SYSTEM"),
+    Column("run_id", Text, nullable=False, comment="the one Dagster run that may write to it"),
+    Column("created_by", Text, nullable=False, server_default="SYSTEM"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("last_modified_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("failed_reason", Text),
+    Column("traceback", Text),
+    Column("note", Text),
+    _one_of("last_status", ProcessStatus),
+    CheckConstraint("(last_status = 'failed') <= (failed_reason IS NOT NULL)", name="failed_has_a_reason"),
+    Index(None, "started_at"),
+    Index(
+        "ix_processes_unfinished",
+        "last_status",
+        postgresql_where=text("last_status NOT IN ('completed', 'aborted')"),
+    ),
+)
+
+process_runs = Table(
+    "process_runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+resume_tokens = Table(
+    "resume_tokens",
+    metadata,
+    _id("token"),
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_by", Text, nullable=False),
+    _created_at(),
+    Column("used_by_run", Text, unique=True, comment="a token lets one run go on with the process, once"),
+)
+
+process_inputs = Table(
+    "process_inputs",
+    metadata,
+    _id("input_id"),
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("input_type", Text, nullable=False),
+    Column("input", JSONB, nullable=False, comment="as it was given"),
+    Column("state", JSONB, nullable=False, comment="what it adds to the state"),
+    Column("created_by", Text, nullable=False),
+    Column("input_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("input_type IN ('initial_state', 'user_input')", name="input_type"),
+    Index(
+        "uq_process_inputs_initial_state",
+        "process_id",
+        unique=True,
+        postgresql_where=text("input_type = 'initial_state'"),
+    ),
+)
+
+_FINISHED = ", ".join(f"'{status}'" for status in StepStatus if status.finished)
+
+process_steps = Table(
+    "process_steps",
+    metadata,
+    Column("step_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False),
+    Column("step", Text, nullable=False, comment="key of the step: its op's handle in the job"),
+    Column("attempt", Integer, nullable=False),
+    Column("name", Text, nullable=False, comment="title of the step"),
+    Column("status", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changes", JSONB, nullable=False, comment="the difference that the step made to the state"),
+    Column("conditions", JSONB, comment="what conditionals decided when this step was reached"),
+    Column("error", JSONB),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("completed_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("process_id", "step", "attempt"),
+    CheckConstraint("attempt > 0", name="attempt"),
+    CheckConstraint("completed_at >= started_at", name="completed_after_started"),
+    CheckConstraint("(status = 'failed') <= (error IS NOT NULL)", name="failed_has_an_error"),
+    _one_of("status", StepStatus),
+    Index(
+        "uq_process_steps_finished_once",
+        "process_id",
+        "step",
+        unique=True,
+        postgresql_where=text(f"status IN ({_FINISHED})"),
+    ),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    _id("subscription_id"),
+    Column("product_id", ForeignKey(products.c.product_id), nullable=False, index=True),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("description", Text, nullable=False),
+    Column("status", Text, nullable=False, index=True),
+    Column("insync", Boolean, nullable=False),
+    Column(
+        "held_by",
+        ForeignKey(processes.c.process_id),
+        comment="the process that works on the subscription; failed and waiting ones keep it",
+    ),
+    Column("start_date", DateTime(timezone=True)),
+    Column("end_date", DateTime(timezone=True)),
+    Column("note", Text),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    _one_of("status", SubscriptionLifecycle),
+    CheckConstraint("version > 0", name="version"),
+    Index("ix_subscriptions_held_by", "held_by", postgresql_where=text("held_by IS NOT NULL")),
+)
+
+processes_subscriptions = Table(
+    "processes_subscriptions",
+    metadata,
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), primary_key=True),
+    Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
+    _created_at(),
+    Index(None, "subscription_id"),
+)
+
+subscription_instances = Table(
+    "subscription_instances",
+    metadata,
+    _id("subscription_instance_id"),
+    Column(
+        "subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("product_block_id", ForeignKey(product_blocks.c.product_block_id), nullable=False, index=True),
+    Column("label", Text),
+    Column("values", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("attribute", Text, comment="the subscription's field that holds it; null for a nested block"),
+    Column("position", Integer, comment="its place in that field, from 0"),
+    CheckConstraint("(attribute IS NULL) = (position IS NULL)", name="root_has_a_position"),
+    CheckConstraint("jsonb_typeof(values) = 'object'", name="values_are_an_object"),
+    UniqueConstraint("subscription_id", "attribute", "position", deferrable=True, initially="DEFERRED"),
+)
+
+subscription_instance_relations = Table(
+    "subscription_instance_relations",
+    metadata,
+    Column(
+        "in_use_by_id",
+        ForeignKey(subscription_instances.c.subscription_instance_id, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("attribute", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column(
+        "depends_on_id",
+        ForeignKey(subscription_instances.c.subscription_instance_id, deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+    UniqueConstraint("in_use_by_id", "depends_on_id", deferrable=True, initially="DEFERRED"),
+    Index(None, "depends_on_id"),
+)
+
+subscription_versions = Table(
+    "subscription_versions",
+    metadata,
+    Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("changed_by", Text, nullable=False),
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="SET NULL")),
+    Column("step", Text),
+    Column("changes", JSONB, nullable=False, comment="{path: {before, after}}"),
+    comment="the history of subscriptions",
+)
+
+engine_settings = Table(
+    "engine_settings",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("global_lock", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint("only_row", name="only_row"),
+)

@@ -1,0 +1,51 @@
+"""The words for where a process and its steps stand."""
+
+from enum import StrEnum
+
+
+class ProcessStatus(StrEnum):
+    """Where a process (one run of a workflow) stands."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    WAITING = "waiting"
+    AWAITING_CALLBACK = "awaiting_callback"
+    ABORTED = "aborted"
+    FAILED = "failed"
+    API_UNAVAILABLE = "api_unavailable"
+    INCONSISTENT_DATA = "inconsistent_data"
+    COMPLETED = "completed"
+    RESUMED = "resumed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to the process; a failed one has not ended."""
+        return self in (ProcessStatus.COMPLETED, ProcessStatus.ABORTED)
+
+
+class StepStatus(StrEnum):
+    """What a row of the step log says of its step."""
+
+    SUCCESS = "success"
+    SKIPPED = "skipped"
+    SUSPEND = "suspend"
+    WAITING = "waiting"
+    AWAITING_CALLBACK = "awaiting_callback"
+    FAILED = "failed"
+    ABORT = "abort"
+    COMPLETE = "complete"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the step need not run again when the process goes on."""
+        return self in (StepStatus.SUCCESS, StepStatus.SKIPPED, StepStatus.COMPLETE)
+
+
+class Assignee(StrEnum):
+    """Who is asked to act on a process that waits."""
+
+    NOC = "NOC"
+    SYSTEM = "SYSTEM"
+    CHANGES = "CHANGES"
+    KLANTSUPPORT = "KLANTSUPPORT"

@@ -1,0 +1,300 @@
+"""All errors of the package.
+
+    OrchestratorError
+    ├── DefinitionError                 (TypeError)    code that declares something impossible
+    ├── ConfigurationError              (RuntimeError) the installation: database, Dagster home, catalogue
+    ├── NotFoundError                   (LookupError)
+    │   ├── SubscriptionNotFoundError   (ValueError)
+    │   ├── ProductNotFoundError        (KeyError)
+    │   ├── ProductBlockNotFoundError   (KeyError)
+    │   ├── WorkflowNotFoundError       (KeyError)
+    │   └── ProcessNotFoundError        (KeyError)
+    ├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
+    ├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
+    ├── StaleDataError                  (ValueError)   somebody else changed the subscription
+    ├── InjectionError                  (KeyError)     a step's parameter cannot be filled
+    ├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
+    │   ├── InputError                                 wrong input, with the error of every field
+    │   └── StartConditionError                        the subscription may not be worked on now
+    │       ├── SubscriptionOutOfSyncError
+    │       ├── RelationsOutOfSyncError
+    │       ├── SubscriptionStatusError
+    │       └── SubscriptionInUseError
+    ├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
+    └── ProcessStateError               (ValueError)   the process cannot do that now
+        └── ProcessTakenOverError                      another run goes on with the process
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+
+class OrchestratorError(Exception):
+    """Something went wrong in the orchestrator."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or type(self).__doc__ or type(self).__name__
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class DefinitionError(OrchestratorError, TypeError):
+    """The definition is not possible."""
+
+
+class ConfigurationError(OrchestratorError, RuntimeError):
+    """The installation is not usable."""
+
+
+class NotFoundError(OrchestratorError, LookupError):
+    """Not found."""
+
+
+class SubscriptionNotFoundError(NotFoundError, ValueError):
+    """The subscription does not exist."""
+
+    def __init__(self, subscription_id: object) -> None:
+        self.subscription_id = subscription_id
+        super().__init__(f"Subscription with id: {subscription_id}, does not exist")
+
+
+class ProductNotFoundError(NotFoundError, KeyError):
+    """Could not find a product for the given product_id."""
+
+    def __init__(self, product: object) -> None:
+        self.product = product
+        super().__init__(f"Could not find a product for the given product_id: {product}")
+
+
+class ProductBlockNotFoundError(NotFoundError, KeyError):
+    """The product block, or the instance of one, does not exist."""
+
+    def __init__(self, product_block: object) -> None:
+        self.product_block = product_block
+        super().__init__(f"Product block {product_block} does not exist")
+
+
+class WorkflowNotFoundError(NotFoundError, KeyError):
+    """The workflow does not exist."""
+
+    def __init__(self, workflow: str, known: Sequence[str] = ()) -> None:
+        self.workflow = workflow
+        self.known = tuple(known)
+        hint = f"; known are {', '.join(sorted(known))}" if known else ""
+        super().__init__(f"Workflow {workflow} does not exist{hint}")
+
+
+class ProcessNotFoundError(NotFoundError, KeyError):
+    """The process does not exist."""
+
+    def __init__(self, process_id: object) -> None:
+        self.process_id = process_id
+        super().__init__(f"Process {process_id} does not exist")
+
+
+class LifecycleError(OrchestratorError, ValueError):
+    """The model does not fit the lifecycle status."""
+
+
+class ModelError(OrchestratorError, ValueError):
+    """The model cannot be built or saved."""
+
+
+class StaleDataError(OrchestratorError, ValueError):
+    """Somebody else changed the subscription since it was loaded."""
+
+    def __init__(self, *, subscription_id: UUID, given_version: int, current_version: int) -> None:
+        self.subscription_id = subscription_id
+        self.given_version = given_version
+        self.current_version = current_version
+        super().__init__(
+            f"Stale data: given version ({given_version}) does not match the current version ({current_version}) "
+            f"of subscription {subscription_id}"
+        )
+
+
+class InjectionError(OrchestratorError, KeyError):
+    """A parameter of a step cannot be filled."""
+
+
+class RefusalError(OrchestratorError, ValueError):
+    """The process is not started."""
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field of the input.
+
+    Attributes:
+        loc: the field's path, as in `("channel_vlans", 0)`.
+        msg: what is wrong, for a person.
+        type: pydantic's name of the error, such as `missing`.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+    @property
+    def path(self) -> str:
+        """The path as text, as in `channel_vlans.0`."""
+        return ".".join(str(part) for part in self.loc)
+
+
+class InputError(RefusalError):
+    """The input is not valid.
+
+    Attributes:
+        workflow: the name of the workflow.
+        errors: one `FieldError` for each thing that is wrong, those of all pages.
+        stopped: why checking ended before the last page, if it did.
+    """
+
+    def __init__(self, *, workflow: str, errors: Sequence[FieldError], stopped: str | None = None) -> None:
+        self.workflow = workflow
+        self.errors = tuple(errors)
+        self.stopped = stopped
+        lines = [f"The input of {workflow} is not valid:"]
+        lines += [f"  {error.path}: {error.msg}" for error in self.errors]
+        if stopped:
+            lines.append(f"  {stopped}")
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class RelatedSubscription:
+    """A subscription that stands in the way, as a refusal names it."""
+
+    subscription_id: UUID
+    description: str
+    status: str
+    insync: bool
+
+    def __str__(self) -> str:
+        return f"{self.subscription_id} ({self.description}, {self.status}{'' if self.insync else ', out of sync'})"
+
+
+class StartConditionError(RefusalError):
+    """The workflow cannot be started on the subscription.
+
+    Attributes:
+        workflow: the name of the workflow.
+        subscription_id: the subscription that was asked for.
+        reason: the reason's key, the same as in orchestrator-core, for translation.
+    """
+
+    reason = ""
+
+    def __init__(self, message: str, *, workflow: str, subscription_id: UUID) -> None:
+        self.workflow = workflow
+        self.subscription_id = subscription_id
+        super().__init__(f"{workflow} cannot be started: {message}")
+
+
+class SubscriptionOutOfSyncError(StartConditionError):
+    """The subscription is held by a process, or out of sync."""
+
+    reason = "subscription.not_in_sync"
+
+    def __init__(self, *, workflow: str, subscription_id: UUID, held_by: UUID | None) -> None:
+        self.held_by = held_by
+        message = (
+            f"subscription {subscription_id} is held by process {held_by}"
+            if held_by
+            else f"subscription {subscription_id} is out of sync; validate or reconcile it first"
+        )
+        super().__init__(message, workflow=workflow, subscription_id=subscription_id)
+
+
+class RelationsOutOfSyncError(StartConditionError):
+    """Subscriptions that use it, or that it depends on, are out of sync."""
+
+    reason = "subscription.relations_not_in_sync"
+
+    def __init__(self, *, workflow: str, subscription_id: UUID, locked_relations: Sequence[RelatedSubscription]) -> None:
+        self.locked_relations = tuple(locked_relations)
+        names = ", ".join(map(str, locked_relations))
+        super().__init__(
+            f"subscription {subscription_id} is related to subscriptions that are out of sync: {names}",
+            workflow=workflow,
+            subscription_id=subscription_id,
+        )
+
+
+class SubscriptionStatusError(StartConditionError):
+    """The subscription's status does not allow the workflow."""
+
+    reason = "subscription.no_modify_invalid_status"
+
+    def __init__(self, *, workflow: str, subscription_id: UUID, status: str, usable_when: Sequence[str]) -> None:
+        self.status = status
+        self.usable_when = tuple(usable_when)
+        super().__init__(
+            f"subscription {subscription_id} is {status}; it must be {' or '.join(usable_when) or 'new'}",
+            workflow=workflow,
+            subscription_id=subscription_id,
+        )
+
+
+class SubscriptionInUseError(StartConditionError):
+    """Other subscriptions still use it."""
+
+    reason = "subscription.no_modify_subscription_in_use_by_others"
+
+    def __init__(
+        self, *, workflow: str, subscription_id: UUID, unterminated_in_use_by: Sequence[RelatedSubscription]
+    ) -> None:
+        self.unterminated_in_use_by = tuple(unterminated_in_use_by)
+        names = ", ".join(map(str, unterminated_in_use_by))
+        super().__init__(
+            f"subscription {subscription_id} is in use by {names}", workflow=workflow, subscription_id=subscription_id
+        )
+
+
+class SubscriptionNotHeldError(OrchestratorError, ValueError):
+    """Only the process that holds a subscription may change its lock."""
+
+    def __init__(self, *, subscription_id: UUID, held_by: UUID | None) -> None:
+        self.subscription_id = subscription_id
+        self.held_by = held_by
+        holder = f"process {held_by}" if held_by else "no process"
+        super().__init__(f"Subscription {subscription_id} is held by {holder}, not by this one")
+
+
+class ProcessStateError(OrchestratorError, ValueError):
+    """The process cannot do that now."""
+
+
+class ProcessTakenOverError(ProcessStateError):
+    """Another run goes on with the process; this one may not write any more."""
+
+    def __init__(self, *, process_id: UUID, run_id: str) -> None:
+        self.process_id = process_id
+        self.run_id = run_id
+        super().__init__(f"Run {run_id} is not the active run of process {process_id} any more")
+
+
+Details = dict[str, Any]
+
+
+class ProcessFailureError(OrchestratorError):
+    """Raised by a step to fail with details that the step log keeps.
+
+    Args:
+        message: what went wrong, for a person.
+        details: anything that can be written as JSON.
+
+    Example:
+        >>> raise ProcessFailureError("no route", {"router": "ams-core-1"})
+        Traceback (most recent call last):
+            ...
+        orchestrator_dagster.errors.ProcessFailureError: no route
+    """
+
+    def __init__(self, message: str, details: Details | list[Any] | str | None = None) -> None:
+        self.details = details
+        super().__init__(message)
