@@ -6,13 +6,15 @@
     ├── NotFoundError                   (LookupError)
     │   ├── SubscriptionNotFoundError   (ValueError)
     │   ├── ProductNotFoundError        (KeyError)
+    │   ├── ProductNotInRegistryError   (KeyError)
     │   ├── ProductBlockNotFoundError   (KeyError)
     │   ├── WorkflowNotFoundError       (KeyError)
     │   └── ProcessNotFoundError        (KeyError)
     ├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
     ├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
     ├── StaleDataError                  (ValueError)   somebody else changed the subscription
-    ├── InjectionError                  (KeyError)     a step's parameter cannot be filled
+    ├── InjectionError                  (ValueError)   a step's parameter cannot be filled
+    │   └── StateKeyError               (KeyError)     because the state does not have it
     ├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
     │   ├── InputError                                 wrong input, with the error of every field
     │   └── StartConditionError                        the subscription may not be worked on now
@@ -70,6 +72,14 @@ class ProductNotFoundError(NotFoundError, KeyError):
         super().__init__(f"Could not find a product for the given product_id: {product}")
 
 
+class ProductNotInRegistryError(NotFoundError, KeyError):
+    """The product has no class of subscriptions."""
+
+    def __init__(self, product_name: str) -> None:
+        self.product_name = product_name
+        super().__init__(f"'{product_name}' is not found within the SUBSCRIPTION_MODEL_REGISTRY")
+
+
 class ProductBlockNotFoundError(NotFoundError, KeyError):
     """The product block, or the instance of one, does not exist."""
 
@@ -117,8 +127,16 @@ class StaleDataError(OrchestratorError, ValueError):
         )
 
 
-class InjectionError(OrchestratorError, KeyError):
+class InjectionError(OrchestratorError, ValueError):
     """A parameter of a step cannot be filled."""
+
+
+class StateKeyError(InjectionError, KeyError):
+    """The state has no such key."""
+
+    def __init__(self, key: str, function: str) -> None:
+        self.key = key
+        super().__init__(f"Could not find key '{key}' in state. for function {function}")
 
 
 class RefusalError(OrchestratorError, ValueError):

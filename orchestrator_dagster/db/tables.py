@@ -224,8 +224,8 @@ process_steps = Table(
     Column("run_id", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("changes", JSONB, nullable=False, comment="the difference that the step made to the state"),
-    Column("conditions", JSONB, comment="what conditionals decided when this step was reached"),
-    Column("error", JSONB),
+    Column("conditions", JSONB(none_as_null=True), comment="what conditionals decided when this step was reached"),
+    Column("error", JSONB(none_as_null=True)),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("completed_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("process_id", "step", "attempt"),
@@ -260,8 +260,10 @@ subscriptions = Table(
     Column("end_date", DateTime(timezone=True)),
     Column("note", Text),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     _one_of("status", SubscriptionLifecycle),
     CheckConstraint("version > 0", name="version"),
+    Index(None, "created_at", "subscription_id"),
     Index("ix_subscriptions_held_by", "held_by", postgresql_where=text("held_by IS NOT NULL")),
 )
 
@@ -287,6 +289,7 @@ subscription_instances = Table(
     Column("attribute", Text, comment="the subscription's field that holds it; null for a nested block"),
     Column("position", Integer, comment="its place in that field, from 0"),
     CheckConstraint("(attribute IS NULL) = (position IS NULL)", name="root_has_a_position"),
+    CheckConstraint("position >= 0", name="position"),
     CheckConstraint("jsonb_typeof(values) = 'object'", name="values_are_an_object"),
     UniqueConstraint("subscription_id", "attribute", "position", deferrable=True, initially="DEFERRED"),
 )
@@ -306,6 +309,7 @@ subscription_instance_relations = Table(
         ForeignKey(subscription_instances.c.subscription_instance_id, deferrable=True, initially="DEFERRED"),
         nullable=False,
     ),
+    CheckConstraint("position >= 0", name="position"),
     UniqueConstraint("in_use_by_id", "depends_on_id", deferrable=True, initially="DEFERRED"),
     Index(None, "depends_on_id"),
 )
@@ -315,11 +319,14 @@ subscription_versions = Table(
     metadata,
     Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("changed_by", Text, nullable=False),
     Column("process_id", ForeignKey(processes.c.process_id, ondelete="SET NULL")),
     Column("step", Text),
     Column("changes", JSONB, nullable=False, comment="{path: {before, after}}"),
+    CheckConstraint("version > 0", name="version"),
+    CheckConstraint("jsonb_typeof(changes) = 'object'", name="changes_are_an_object"),
+    Index(None, "process_id", postgresql_where=text("process_id IS NOT NULL")),
     comment="the history of subscriptions",
 )
 

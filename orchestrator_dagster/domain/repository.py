@@ -134,6 +134,11 @@ class Repository(Protocol):
 _current: ContextVar[Repository | None] = ContextVar("orchestrator_repository", default=None)
 
 
+def ambient_repository() -> Repository | None:
+    """Return the store that models load from and save to here, if there is one."""
+    return _current.get()
+
+
 def current_repository() -> Repository:
     """Return the store that models load from and save to here.
 

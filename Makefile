@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo dev test lint types pytest test-lowest chaos clean
+
+demo: $(VENV)/.installed  ## drive the example's products through their whole life
+	$(BIN)/python -m examples.demo
+
+dev: $(VENV)/.installed  ## start database, Dagit and daemon with the example, and stay up
+	$(BIN)/orchestrator-dagster dev
+
+test: lint types pytest  ## everything that must be green
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+pytest: $(VENV)/.installed
+	$(BIN)/pytest
+
+chaos: $(VENV)/.installed  ## the long kill and contention tests
+	$(BIN)/pytest tests/chaos -m chaos
+
+test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e .[dev]
+	.venv-lowest/bin/pytest
+
+# the marker is written last, so that an installation that was interrupted is made again
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[dev]
+	touch $@
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .venv-lowest .demo .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,68 @@
+"""`orchestrator-dagster dev`."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from orchestrator_dagster.cli.code import load_orchestrator
+from orchestrator_dagster.db.catalogue import apply
+from orchestrator_dagster.db.migrate import upgrade
+from orchestrator_dagster.db.engine import engine_for
+
+
+@click.command
+@click.option("-w", "--workspace", type=click.Path(path_type=Path), default=Path("workspace.yaml"), show_default=True)
+@click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Address that Dagit listens on.")
+@click.option("-p", "--port", type=int, default=3000, show_default=True, help="Port; the next free one if it is taken.")
+def dev(workspace: Path, host: str, port: int) -> None:
+    """Start everything: database, catalogue, Dagit and the daemon; stop it with Ctrl-C.
+
+    Without DAGSTER_HOME the folder of the workspace file is taken for it.
+    """
+    workspace = workspace.resolve()
+    home = os.environ.setdefault("DAGSTER_HOME", str(workspace.parent))
+    click.echo(f"Dagster home: {home}")
+    orchestrator = load_orchestrator(None, None, workspace)
+    engine = engine_for(orchestrator.database.address)
+    upgrade(engine)
+    click.echo(f"Database:     {engine.url.render_as_string()}")
+    with engine.begin() as connection:
+        changes = apply(connection, orchestrator.declaration)
+    click.echo(f"Catalogue:    {len(orchestrator.products)} products, {len(orchestrator.workflows)} workflows")
+    for change in changes:
+        click.echo(f"              {change}")
+    port = _free_port(host, port)
+    click.echo(f"Dagit:        http://{host}:{port}")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+    raise SystemExit(_run(command))
+
+
+def _free_port(host: str, wanted: int) -> int:
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise click.ClickException(f"No port from {wanted} to {wanted + 99} is free on {host}")
+
+
+def _run(command: list[str]) -> int:
+    """Run a command until it ends, and pass on the signals that ask it to."""
+    child = subprocess.Popen(command)  # noqa: S603 - our own command
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    # Ctrl-C reaches the child by the terminal
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return child.wait()

@@ -1,0 +1,72 @@
+"""Connections: one engine for each database and operating system process."""
+
+import os
+import threading
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+
+from orchestrator_dagster.db.exact_json import from_json, to_json
+
+APPLICATION_NAME = "orchestrator-dagster"
+
+# jit: the planner overestimates recursive statements by far, and would compile each of them for longer than it runs.
+# search_path: for a role that is called like our schema, the default would put what has no schema into ours.
+_SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public"
+
+_engines: dict[str, Engine] = {}
+_lock = threading.Lock()
+
+
+def engine_for(url: str) -> Engine:
+    """Return the engine of a database, the same one for the same URL.
+
+    Its connections speak UTC and exact JSON. A forked process can go on using it: the child opens its own connections.
+
+    Args:
+        url: as `postgresql+psycopg2://…`.
+    """
+    with _lock:
+        if url not in _engines:
+            _engines[url] = _create(make_url(url))
+        return _engines[url]
+
+
+def dispose_engine(url: str) -> None:
+    """Close the idle connections to a database and forget its engine."""
+    with _lock:
+        engine = _engines.pop(url, None)
+    if engine is not None:
+        engine.dispose()
+
+
+def _create(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_size=2,
+        max_overflow=8,
+        pool_pre_ping=True,
+        json_serializer=to_json,
+        json_deserializer=from_json,
+        connect_args=_connect_args(url),
+    )
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    given = url.query.get("options", os.environ.get("PGOPTIONS", ""))
+    options = given if isinstance(given, str) else " ".join(given)
+    return {
+        "application_name": url.query.get("application_name", APPLICATION_NAME),
+        "options": f"{_SESSION_SETTINGS} {options}".strip(),
+    }
+
+
+def _after_fork_in_child() -> None:
+    """Leave the parent's connections alone: they are its own, and two processes on one would mix their answers."""
+    global _lock
+    _lock = threading.Lock()
+    for engine in _engines.values():
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,395 @@
+"""Processes and their step log in the database."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert as upsert
+
+from orchestrator_dagster.db.tables import (
+    process_inputs,
+    process_runs,
+    process_steps,
+    processes,
+    processes_subscriptions,
+    products,
+    resume_tokens,
+    subscriptions,
+    workflows,
+)
+from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
+from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.errors import ProcessNotFoundError, ProcessTakenOverError, WorkflowNotFoundError
+
+_MOST_REASON = 10_000
+_MOST_TRACEBACK = 50_000
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A row of the step log: what happened to a step in one attempt.
+
+    Attributes:
+        step: the step's key, which is its op's name in the job.
+        name: the step's title.
+        changes: the difference that it made to the state.
+        conditions: what conditionals decided when it was reached.
+        error: what went wrong, where it failed.
+    """
+
+    step: str
+    name: str
+    status: StepStatus
+    run_id: str
+    created_by: str
+    started_at: datetime
+    completed_at: datetime
+    attempt: int = 1
+    changes: Mapping[str, Any] | None = None
+    conditions: Mapping[str, bool] | None = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ProcessRow:
+    """A process: one run of a workflow."""
+
+    process_id: UUID
+    workflow: str
+    target: Target
+    is_task: bool
+    status: ProcessStatus
+    last_step: str | None
+    assignee: Assignee
+    run_id: str
+    created_by: str
+    started_at: datetime
+    last_modified_at: datetime
+    failed_reason: str | None
+    traceback: str | None
+    note: str | None
+    product: str | None
+    subscription_ids: tuple[UUID, ...]
+    customer_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the step log knows of a process.
+
+    Attributes:
+        state: the initial state with the changes of all finished steps.
+        finished: the keys of the steps that need not run again.
+        conditions: what conditionals decided.
+    """
+
+    state: dict[str, Any]
+    finished: frozenset[str] = frozenset()
+    conditions: Mapping[str, bool] | None = None
+
+    def after(self, row: StepRow) -> "Memory":
+        """Return the memory with one more row in the log."""
+        conditions = {**(self.conditions or {}), **(row.conditions or {})}
+        if not row.status.finished:
+            return replace(self, conditions=conditions)
+        return Memory({**self.state, **(row.changes or {})}, self.finished | {row.step}, conditions)
+
+
+def insert_process(
+    connection: Connection,
+    *,
+    process_id: UUID,
+    workflow: str,
+    run_id: str,
+    created_by: str,
+    given: Mapping[str, Any],
+    state: Mapping[str, Any],
+) -> None:
+    """Write a new process with the input that started it.
+
+    Args:
+        connection: the transaction.
+        process_id: id of the process.
+        workflow: name of the workflow.
+        run_id: id of the Dagster run that works on it.
+        created_by: who started it.
+        given: the input as it was given.
+        state: the state that the process starts with.
+
+    Raises:
+        WorkflowNotFoundError: the catalogue in the database has no such workflow.
+    """
+    inserted = connection.execute(
+        insert(processes).from_select(
+            ["process_id", "workflow_id", "is_task", "last_status", "run_id", "created_by"],
+            select(
+                literal(process_id),
+                workflows.c.workflow_id,
+                workflows.c.is_task,
+                literal(ProcessStatus.RUNNING.value),
+                literal(run_id),
+                literal(created_by),
+            ).where(workflows.c.name == workflow, workflows.c.deleted_at.is_(None)),
+        )
+    )
+    if not inserted.rowcount:
+        raise WorkflowNotFoundError(workflow)
+    connection.execute(insert(process_runs).values(run_id=run_id, process_id=process_id))
+    connection.execute(
+        insert(process_inputs).values(
+            process_id=process_id, input_type="initial_state", input=given, state=state, created_by=created_by
+        )
+    )
+
+
+def link_subscription(connection: Connection, process_id: UUID, subscription_id: UUID) -> None:
+    """Record that a process worked on a subscription."""
+    connection.execute(
+        upsert(processes_subscriptions)
+        .values(process_id=process_id, subscription_id=subscription_id)
+        .on_conflict_do_nothing()
+    )
+
+
+def process_of_run(connection: Connection, run_id: str) -> UUID | None:
+    """Return the process that a Dagster run works, or worked, on."""
+    return connection.scalar(select(process_runs.c.process_id).where(process_runs.c.run_id == run_id))
+
+
+def create_resume_token(connection: Connection, process_id: UUID, created_by: str) -> UUID:
+    """Return a token that lets one run go on with a process, once."""
+    token: UUID = connection.execute(
+        insert(resume_tokens)
+        .values(process_id=process_id, created_by=created_by)
+        .returning(resume_tokens.c.token)
+    ).scalar_one()
+    return token
+
+
+def redeem_resume_token(connection: Connection, token: UUID, run_id: str) -> UUID | None:
+    """Use a token up for a run and return its process; `None` if another run was faster."""
+    return connection.scalar(
+        update(resume_tokens)
+        .where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
+        .values(used_by_run=run_id)
+        .returning(resume_tokens.c.process_id)
+    )
+
+
+def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
+    """Return a process and keep others from changing it until the transaction ends."""
+    connection.execute(select(processes.c.process_id).where(processes.c.process_id == process_id).with_for_update())
+    return get_process(connection, process_id)
+
+
+def hand_over(connection: Connection, process_id: UUID, run_id: str) -> None:
+    """Make a run the only one that may write to a process; whichever wrote until now cannot any more."""
+    connection.execute(upsert(process_runs).values(run_id=run_id, process_id=process_id).on_conflict_do_nothing())
+    connection.execute(
+        update(processes)
+        .where(processes.c.process_id == process_id)
+        .values(
+            run_id=run_id,
+            last_status=ProcessStatus.RUNNING,
+            last_modified_at=func.now(),
+            failed_reason=None,
+            traceback=None,
+        )
+    )
+
+
+def recall(connection: Connection, process_id: UUID) -> Memory:
+    """Return what the step log knows of a process."""
+    initial = connection.execute(
+        select(process_inputs.c.state).where(
+            process_inputs.c.process_id == process_id, process_inputs.c.input_type == "initial_state"
+        )
+    ).scalar_one()
+    memory = Memory(initial)
+    for row in step_rows(connection, process_id):
+        memory = memory.after(row)
+    return memory
+
+
+def step_rows(connection: Connection, process_id: UUID) -> list[StepRow]:
+    """Return the step log of a process, oldest row first."""
+    rows = connection.execute(
+        select(process_steps).where(process_steps.c.process_id == process_id).order_by(process_steps.c.step_id)
+    )
+    return [
+        StepRow(
+            step=row.step,
+            name=row.name,
+            status=StepStatus(row.status),
+            run_id=row.run_id,
+            created_by=row.created_by,
+            started_at=row.started_at,
+            completed_at=row.completed_at,
+            attempt=row.attempt,
+            changes=row.changes,
+            conditions=row.conditions,
+            error=row.error,
+        )
+        for row in rows
+    ]
+
+
+def log_step(
+    connection: Connection,
+    process_id: UUID,
+    row: StepRow,
+    *,
+    status: ProcessStatus,
+    reason: str | None = None,
+    traceback: str | None = None,
+) -> None:
+    """Add a row to the step log and say where the process stands, if the row's run may still write to the process.
+
+    Both are one statement, so that a run that lost its process can neither log nor, as the statement fails, commit.
+
+    Raises:
+        ProcessTakenOverError: another run goes on with the process.
+    """
+    fenced = (
+        update(processes)
+        .where(processes.c.process_id == process_id, processes.c.run_id == row.run_id)
+        .values(
+            last_status=status,
+            last_step=row.step,
+            last_modified_at=func.clock_timestamp(),
+            failed_reason=reason and _storable(reason)[:_MOST_REASON],
+            traceback=traceback and _storable(traceback)[-_MOST_TRACEBACK:],
+        )
+        .returning(processes.c.process_id)
+        .cte("fenced")
+    )
+    attempt = (
+        select(func.coalesce(func.max(process_steps.c.attempt), 0) + 1)
+        .where(process_steps.c.process_id == process_id, process_steps.c.step == row.step)
+        .scalar_subquery()
+    )
+    values = {
+        "process_id": fenced.c.process_id,
+        "step": literal(row.step),
+        "attempt": attempt,
+        "name": literal(row.name),
+        "status": literal(row.status.value),
+        "run_id": literal(row.run_id),
+        "created_by": literal(row.created_by),
+        "changes": bindparam("changes", dict(row.changes or {}), type_=JSONB),
+        "conditions": bindparam("conditions", row.conditions or None, type_=JSONB(none_as_null=True)),
+        "error": bindparam("error", row.error, type_=JSONB(none_as_null=True)),
+        "started_at": literal(row.started_at),
+        "completed_at": literal(row.completed_at),
+    }
+    logged = connection.execute(insert(process_steps).from_select(list(values), select(*values.values())))
+    if not logged.rowcount:
+        raise ProcessTakenOverError(process_id=process_id, run_id=row.run_id)
+
+
+def abort_process(connection: Connection, process_id: UUID, *, by_run: str, row_name: str, user: str) -> None:
+    """End a process that no run works on: log why, and let go of its subscriptions."""
+    connection.execute(
+        update(processes)
+        .where(processes.c.process_id == process_id)
+        .values(run_id=by_run, last_status=ProcessStatus.ABORTED, last_modified_at=func.now())
+    )
+    now = connection.execute(select(func.clock_timestamp())).scalar_one()
+    row = StepRow("abort", row_name, StepStatus.ABORT, by_run, user, started_at=now, completed_at=now)
+    log_step(connection, process_id, row, status=ProcessStatus.ABORTED)
+    release_subscriptions(connection, process_id)
+
+
+def release_subscriptions(connection: Connection, process_id: UUID) -> None:
+    """Let go of every subscription that a process holds."""
+    connection.execute(update(subscriptions).where(subscriptions.c.held_by == process_id).values(held_by=None))
+
+
+def get_process(connection: Connection, process_id: UUID) -> ProcessRow:
+    """Return a process.
+
+    Raises:
+        ProcessNotFoundError: there is none with that id.
+    """
+    row = connection.execute(_processes().where(processes.c.process_id == process_id)).one_or_none()
+    if row is None:
+        raise ProcessNotFoundError(process_id)
+    return _process_row(row)
+
+
+def find_processes(
+    connection: Connection,
+    *,
+    subscription_id: UUID | None = None,
+    workflow: str | None = None,
+    status: Sequence[ProcessStatus] = (),
+    limit: int | None = None,
+) -> list[ProcessRow]:
+    """Return processes, oldest first; with a limit, the newest ones."""
+    found = _processes()
+    if subscription_id is not None:
+        found = found.where(
+            processes.c.process_id.in_(
+                select(processes_subscriptions.c.process_id).where(
+                    processes_subscriptions.c.subscription_id == subscription_id
+                )
+            )
+        )
+    if workflow is not None:
+        found = found.where(workflows.c.name == workflow)
+    if status:
+        found = found.where(processes.c.last_status.in_(status))
+    newest = connection.execute(
+        found.order_by(processes.c.started_at.desc(), processes.c.process_id.desc()).limit(limit)
+    )
+    return [_process_row(row) for row in reversed(newest.all())]
+
+
+def _processes() -> Select[Any]:
+    links = (
+        select(
+            func.array_agg(aggregate_order_by(subscriptions.c.subscription_id, processes_subscriptions.c.created_at)).label(
+                "subscription_ids"
+            ),
+            func.array_agg(subscriptions.c.customer_id.distinct()).label("customer_ids"),
+            func.min(products.c.name).label("product"),
+        )
+        .select_from(processes_subscriptions.join(subscriptions).join(products))
+        .where(processes_subscriptions.c.process_id == processes.c.process_id)
+        .lateral("links")
+    )
+    return (
+        select(processes, workflows.c.name.label("workflow"), workflows.c.target, links)
+        .join(workflows, workflows.c.workflow_id == processes.c.workflow_id)
+        .join(links, literal(True))
+    )
+
+
+def _process_row(row: Row[Any]) -> ProcessRow:
+    return ProcessRow(
+        process_id=row.process_id,
+        workflow=row.workflow,
+        target=Target(row.target),
+        is_task=row.is_task,
+        status=ProcessStatus(row.last_status),
+        last_step=row.last_step,
+        assignee=Assignee(row.assignee),
+        run_id=row.run_id,
+        created_by=row.created_by,
+        started_at=row.started_at,
+        last_modified_at=row.last_modified_at,
+        failed_reason=row.failed_reason,
+        traceback=row.traceback,
+        note=row.note,
+        product=row.product,
+        subscription_ids=tuple(row.subscription_ids or ()),
+        customer_ids=tuple(row.customer_ids or ()),
+    )
+
+
+def _storable(text: str) -> str:
+    """Return the text without what Postgres cannot store."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

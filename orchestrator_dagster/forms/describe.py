@@ -1,0 +1,94 @@
+"""How the fields of a page read to a person: type, choices, default, limits."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from orchestrator_dagster.forms.page import field_names
+
+
+@dataclass(frozen=True)
+class FieldDescription:
+    """A field of a page in words.
+
+    Attributes:
+        name: its name in the input.
+        type: its type, or its choices: `int`, `"Cisco" | "Nokia"`, `list[int]`.
+        required: whether it has no default.
+        default: the default as JSON, `None` without one.
+        text: title, description and limits, in one line.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    text: str
+
+
+def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
+    """Describe the fields of a page, in order."""
+    schema = page.model_json_schema(by_alias=False, mode="validation")
+    definitions = schema.get("$defs", {})
+    required = set(schema.get("required", ()))
+    descriptions = []
+    for key, name in field_names(page).items():
+        about = schema["properties"].get(name, {})
+        default = page.model_fields[name].get_default(call_default_factory=False)
+        descriptions.append(
+            FieldDescription(
+                name=key,
+                type=_type(about, definitions),
+                required=name in required,
+                default=None if default is PydanticUndefined else to_jsonable_python(default, serialize_unknown=True),
+                text=_text(about),
+            )
+        )
+    return descriptions
+
+
+_WORDS = {
+    "description": "{}",
+    "pattern": "matches {}",
+    "format": "{}",
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+}
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return "; ".join(words.format(schema[key]) for key, words in _WORDS.items() if key in schema)
+
+
+def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return _type(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " | ".join(json.dumps(value) for value in schema["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " | ".join(_type(option, definitions) for option in schema[key])
+    if "allOf" in schema:
+        return " & ".join(_type(part, definitions) for part in schema["allOf"])
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return f"list[{_type(schema.get('items', {}), definitions)}]"
+    if kind == "object" and "properties" in schema:
+        fields = ", ".join(f"{name}: {_type(part, definitions)}" for name, part in schema["properties"].items())
+        return f"{{{fields}}}"
+    return _PYTHON_NAMES.get(kind, kind)
+
+
+_PYTHON_NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict"}

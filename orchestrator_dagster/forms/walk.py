@@ -1,0 +1,256 @@
+"""Walking a form with input that was given all at once.
+
+A form generator shows its next page only after the previous one was answered. Here all answers are there from the
+start, flat or page by page, and whoever gave them wants to hear of every mistake at once. So the walk goes on after a
+page that is not valid: the generator gets that page's values as they were given, and where it cannot go on with them
+the walk says that it stopped there.
+"""
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator_dagster.errors import FieldError, RefusalError
+from orchestrator_dagster.forms.page import InputForm, State, field_names
+
+PAGES = "pages"
+_MOST_PAGES = 250
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page that the walk came by.
+
+    Attributes:
+        model: the page's class.
+        given: the part of the input that it took, as given.
+        valid: whether that was valid.
+    """
+
+    model: type[BaseModel]
+    given: Mapping[str, Any]
+    valid: bool
+
+
+@dataclass
+class FormWalk:
+    """Where a walk through a form led.
+
+    Attributes:
+        pages: the pages in order.
+        errors: what is wrong, over all pages.
+        stopped: why the walk ended before the last page, if it did.
+        result: what the form returned; meaningful without errors only.
+    """
+
+    pages: list[Page] = field(default_factory=list)
+    errors: list[FieldError] = field(default_factory=list)
+    stopped: str | None = None
+    result: State = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the form took all of the input."""
+        return not self.errors and self.stopped is None
+
+
+def walk(form: InputForm | None, given: Mapping[str, Any]) -> FormWalk:
+    """Answer all pages of `form` from `given`.
+
+    Args:
+        form: one page, or a function without (further) arguments that yields pages or returns one. `None` is a form
+            without pages.
+        given: the fields of all pages side by side; or `{"pages": [{...}, {...}]}`, page by page.
+
+    Raises:
+        RefusalError: the form itself failed on input that was valid so far.
+
+    Example:
+        >>> class SitePage(BaseModel):
+        ...     site: str
+        >>> [error.path for error in walk(SitePage, {"sight": "Amsterdam"}).errors]
+        ['site', 'sight']
+    """
+    answers = _PagedAnswers(given) if PAGES in given and isinstance(given[PAGES], list) else _FlatAnswers(given)
+    outcome = FormWalk()
+    generator = _pages_of(form)
+    answer: BaseModel | None = None
+    try:
+        while True:
+            page = _next_page(generator, answer, outcome)
+            if len(outcome.pages) == _MOST_PAGES:
+                outcome.stopped = f"Checking stopped after {_MOST_PAGES} pages: the form does not end with this input"
+                break
+            try:
+                raw = answers.take(page, len(outcome.pages))
+            except _RepeatedFieldError as repeated:
+                outcome.errors.append(repeated.error)
+                outcome.stopped = f"Checking stopped at page {len(outcome.pages) + 1}, {page.__name__}"
+                break
+            answer = _answer(page, raw, answers.path(len(outcome.pages)), outcome)
+    except StopIteration as end:
+        outcome.result = {} if end.value is None else end.value
+    except _CannotGoOnError as error:
+        outcome.stopped = str(error)
+    finally:
+        generator.close()
+    left = answers.left(len(outcome.pages))
+    if outcome.stopped is None:
+        outcome.errors += left
+    elif left:
+        outcome.stopped += f"; not checked: {', '.join(error.path for error in left)}"
+    return outcome
+
+
+class _CannotGoOnError(Exception):
+    """The generator failed on values that were not valid."""
+
+
+class _RepeatedFieldError(Exception):
+    def __init__(self, error: FieldError) -> None:
+        self.error = error
+        super().__init__(error.msg)
+
+
+def _pages_of(form: InputForm | None) -> Generator[type[BaseModel], Any, Any]:
+    if form is None:
+        return {}
+    made = form if isinstance(form, type) else form()
+    if inspect.isgenerator(made):
+        result: State = yield from made
+        return result
+    page = yield made
+    return page.model_dump()
+
+
+def _next_page(
+    generator: Generator[type[BaseModel], Any, Any], answer: BaseModel | None, outcome: FormWalk
+) -> type[BaseModel]:
+    if all(page.valid for page in outcome.pages):
+        try:
+            return generator.send(answer)
+        except (StopIteration, RefusalError):
+            raise
+        except Exception as error:
+            raise RefusalError(f"The form failed after page {len(outcome.pages)}: {_say(error)}") from error
+    try:
+        with warnings.catch_warnings():
+            # pydantic warns when a page that holds values of wrong types is dumped, which is what happens here
+            warnings.simplefilter("ignore")
+            return generator.send(answer)
+    except StopIteration:
+        raise
+    except Exception as error:
+        message = f"Checking stopped after page {len(outcome.pages)}, {outcome.pages[-1].model.__name__}: {_say(error)}"
+        raise _CannotGoOnError(message) from error
+
+
+def _say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcome: FormWalk) -> BaseModel:
+    if not isinstance(raw, Mapping):
+        outcome.errors.append(FieldError(path, "must be a mapping of fields", "model_type"))
+        outcome.pages.append(Page(page, {}, valid=False))
+        return page.model_construct()
+    try:
+        answer = page(**raw)
+    except ValidationError as error:
+        outcome.errors += [
+            FieldError((*path, *details["loc"]) or (page.__name__,), _message(details), details["type"])
+            for details in error.errors()
+        ]
+        outcome.pages.append(Page(page, raw, valid=False))
+        return _as_given(page, raw, {details["loc"][0] for details in error.errors() if details["loc"]})
+    outcome.pages.append(Page(page, raw, valid=True))
+    return answer
+
+
+def _message(details: Any) -> str:
+    cause = details.get("ctx", {}).get("error")
+    return str(cause) if isinstance(cause, ValueError) else str(details["msg"])
+
+
+def _as_given(page: type[BaseModel], raw: Mapping[str, Any], wrong: set[int | str]) -> BaseModel:
+    """Return a page that holds what was given: converted where that field alone is valid, else as it is."""
+    names = field_names(page)
+    answer = page.model_construct(**{names[key]: value for key, value in raw.items() if key in names})
+    for key in raw.keys() & names.keys() - wrong:
+        try:
+            page.__pydantic_validator__.validate_assignment(answer, names[key], raw[key])
+        except Exception:  # noqa: S112 - validators of a page may fail in any way on a page that is half filled
+            continue
+    return answer
+
+
+class _FlatAnswers:
+    """All fields of all pages side by side."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        self._page_of: dict[str, str] = {}
+
+    def take(self, page: type[BaseModel], _number: int) -> Mapping[str, Any]:
+        names = field_names(page)
+        for name in names:
+            if name in self._page_of:
+                message = (
+                    f"stands on more than one page ({self._page_of[name]}, {page.__name__}): "
+                    "give the input page by page, as `pages: [{...}, {...}]`"
+                )
+                raise _RepeatedFieldError(FieldError((name,), message, "repeated_field"))
+        self._page_of.update(dict.fromkeys(names, page.__name__))
+        return {name: self._given[name] for name in names if name in self._given}
+
+    def path(self, _number: int) -> tuple[str | int, ...]:
+        return ()
+
+    def left(self, _number: int) -> list[FieldError]:
+        return [
+            FieldError((name,), f"is not a field of the form{_did_you_mean(name, self._page_of)}", "extra_forbidden")
+            for name in self._given
+            if name not in self._page_of
+        ]
+
+
+class _PagedAnswers:
+    """The input page by page; fields of the first page may stand beside `pages`."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        beside = {name: value for name, value in given.items() if name != PAGES}
+        self._offset = 1 if beside else 0
+        self._pages: Sequence[Any] = [beside, *given[PAGES]] if beside else given[PAGES]
+        self._untaken: list[FieldError] = []
+
+    def take(self, page: type[BaseModel], number: int) -> Any:
+        raw = self._pages[number] if number < len(self._pages) else {}
+        if isinstance(raw, Mapping) and page.model_config.get("extra", "ignore") == "ignore":
+            names = field_names(page)
+            self._untaken += [
+                FieldError((*self.path(number), name), f"is not a field of the form{_did_you_mean(name, names)}", "extra_forbidden")
+                for name in raw
+                if name not in names
+            ]
+        return raw
+
+    def path(self, number: int) -> tuple[str | int, ...]:
+        return (PAGES, number - self._offset) if number >= self._offset else ()
+
+    def left(self, number: int) -> list[FieldError]:
+        return self._untaken + [
+            FieldError(self.path(extra), f"is one too many: the form has {number} pages with this input", "extra_page")
+            for extra in range(number, len(self._pages))
+        ]
+
+
+def _did_you_mean(name: str, known: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+

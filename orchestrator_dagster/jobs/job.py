@@ -1,0 +1,152 @@
+"""From a workflow to Dagster's job."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic_core import to_jsonable_python
+
+from orchestrator_dagster.db.processes import get_process
+from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
+from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.errors import InputError, OrchestratorError, ProcessStateError, RefusalError
+from orchestrator_dagster.forms.launchpad import launchpad_config
+from orchestrator_dagster.jobs import tags
+from orchestrator_dagster.jobs.attach import attach
+from orchestrator_dagster.jobs.catalogue import fill_if_empty
+from orchestrator_dagster.jobs.start_form import first_page
+from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.ops.op import AFTER, WORKFLOW_RUN, op_for
+from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOutcome
+from orchestrator_dagster.resources import Database
+
+DATABASE = "orchestrator_database"
+CATALOGUE = "orchestrator_catalogue"
+
+
+def job_for(workflow: Workflow) -> dg.JobDefinition:
+    """Return the job of a workflow: its steps as ops in a row, its form as run config.
+
+    The job needs the resources `orchestrator_database` and `orchestrator_catalogue`, which `Orchestrator` gives it.
+    """
+    keys = list(workflow.plan)
+    graph = dg.GraphDefinition(
+        name=workflow.name,
+        description=workflow.description,
+        node_defs=list({id(op): op for op in (op_for(planned.step) for planned in workflow.plan.values())}.values()),
+        dependencies={
+            dg.NodeInvocation(op_for(planned.step).name, alias=key, tags={tags.TITLE: planned.step.name}): (
+                {AFTER: dg.DependencyDefinition(keys[index - 1])} if index else {}
+            )
+            for index, (key, planned) in enumerate(workflow.plan.items())
+        },
+        config=launchpad_config([page for page in (first_page(workflow.target), workflow.launchpad) if page]),
+    )
+    return graph.to_job(
+        description=workflow.description,
+        resource_defs={WORKFLOW_RUN: _workflow_run_resource(workflow)},
+        executor_def=dg.in_process_executor.configured({"retries": {"disabled": {}}}),
+        tags={
+            "dagster/max_retries": "0",
+            tags.WORKFLOW: workflow.name,
+            tags.TARGET: workflow.target.value,
+        },
+    )
+
+
+def _workflow_run_resource(workflow: Workflow) -> dg.ResourceDefinition:
+    def workflow_run(context: dg.InitResourceContext) -> WorkflowRun:
+        database: Database = getattr(context.resources, DATABASE)
+        declaration: CatalogueDeclaration = getattr(context.resources, CATALOGUE)
+        return WorkflowRun(workflow, database, declaration)
+
+    return dg.ResourceDefinition(workflow_run, required_resource_keys={DATABASE, CATALOGUE})
+
+
+class WorkflowRun:
+    """One Dagster run of a workflow's job: it finds its process at the first step, and runs the steps of that."""
+
+    def __init__(self, workflow: Workflow, database: Database, declaration: CatalogueDeclaration) -> None:
+        self._workflow = workflow
+        self._database = database
+        self._declaration = declaration
+        self._process: ProcessRun | None = None
+        self._subscription_ids: set[str] = set()
+
+    def run_step(self, context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
+        """Run the step of the op, and tell Dagster about it."""
+        key = context.op_handle.to_string()
+        try:
+            process = self._process = self._process or self._attach(context, key)
+            outcome = process.run(key, context, context.resources.original_resource_dict)
+        except StepFailedError as error:
+            self._tag(context, {tags.STATUS: ProcessStatus.FAILED.value})
+            if isinstance(error.__cause__, dg.DagsterExecutionInterruptedError):
+                raise error.__cause__ from None
+            raise _failure(error.__cause__ or error) from error.__cause__
+        except (RefusalError, ProcessStateError) as error:
+            if self._process is None:
+                self._tag(context, {tags.STATUS: tags.REFUSED, **tags.without_process(context.run.tags)})
+            raise _failure(error) from error
+        self._tag(context, self._news(process, key, outcome))
+        yield dg.Output(None, metadata=_metadata(outcome))
+
+    def _attach(self, context: dg.OpExecutionContext, key: str) -> ProcessRun:
+        engine = self._database.engine
+        fill_if_empty(engine, self._declaration)
+        process = attach(engine, self._workflow, context.run, first_step=key, instance=context.instance)
+        self._tag(context, {tags.STATUS: ProcessStatus.RUNNING.value, **self._about(process)})
+        return process
+
+    def _news(self, process: ProcessRun, key: str, outcome: StepOutcome) -> dict[str, str]:
+        """Return the tags that a step changed."""
+        news = {} if self._subscription_ids.issuperset(outcome.subscription_ids) else self._about(process)
+        if self._workflow.plan[key].last:
+            news[tags.STATUS] = ProcessStatus.COMPLETED.value
+        return news
+
+    def _about(self, process: ProcessRun) -> dict[str, str]:
+        """Return the tags that say which process it is, and whose subscriptions it works on."""
+        with self._database.engine.connect() as connection:
+            row = get_process(connection, process.process_id)
+        self._subscription_ids = set(map(str, row.subscription_ids))
+        about = {
+            tags.PROCESS_ID: str(process.process_id),
+            tags.WORKFLOW: self._workflow.name,
+            tags.TARGET: self._workflow.target.value,
+            tags.PRODUCT: row.product or process.state.get("product_name", ""),
+            tags.SUBSCRIPTION_ID: tags.joined(row.subscription_ids),
+            tags.CUSTOMER_ID: tags.joined(row.customer_ids) or process.state.get("customer_id", ""),
+        }
+        return {tag: value for tag, value in about.items() if value}
+
+    def _tag(self, context: dg.OpExecutionContext, new: dict[str, str]) -> None:
+        if new:
+            context.instance.add_run_tags(context.run_id, new)
+
+
+def _failure(error: BaseException) -> dg.Failure:
+    """Return what Dagster shows of an error. It does not try again: that is for the process to decide."""
+    metadata: dict[str, Any] = {}
+    if isinstance(error, dg.Failure):
+        metadata |= error.metadata
+        description = error.description
+    else:
+        description = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, InputError):
+        metadata |= {field.path: field.msg for field in error.errors}
+    if details := getattr(error, "details", None):
+        metadata["details"] = dg.MetadataValue.json(to_jsonable_python(details, fallback=str))
+    return dg.Failure(description=description, metadata=metadata, allow_retries=False)
+
+
+def _metadata(outcome: StepOutcome) -> dict[str, dg.MetadataValue[Any]]:
+    """Return what Dagit shows of a step."""
+    metadata: dict[str, dg.MetadataValue[Any]] = {"status": dg.MetadataValue.text(outcome.status.value)}
+    if outcome.replayed:
+        metadata["replayed"] = dg.MetadataValue.bool(True)  # noqa: FBT003 - Dagster's signature
+    if outcome.changed:
+        metadata["changed"] = dg.MetadataValue.text(", ".join(outcome.changed))
+    if outcome.subscription_ids:
+        metadata["subscription_id"] = dg.MetadataValue.text(tags.joined(outcome.subscription_ids))
+    return metadata

@@ -1,0 +1,164 @@
+"""The orchestrator: products and workflows put together, and what Dagster loads of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import dagster as dg
+
+from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, SubscriptionModel
+from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
+from orchestrator_dagster.domain.product import ProductLifecycle
+from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
+from orchestrator_dagster.jobs.job import CATALOGUE, DATABASE
+from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
+
+if TYPE_CHECKING:
+    from orchestrator_dagster.jobs.session import Session
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of the catalogue.
+
+    Args:
+        name: its unique name.
+        model: the subscription class of its active subscriptions.
+        tag: short text to group products by.
+        fixed_inputs: a value for each fixed input of the model, by name.
+        workflows: the workflows that are valid for it.
+        description: default: the name.
+        product_type: default: the name of the model.
+        status: its status in the catalogue.
+    """
+
+    name: str
+    model: type[SubscriptionModel]
+    tag: str = ""
+    fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
+    workflows: Sequence[Workflow] = ()
+    description: str | None = None
+    product_type: str | None = None
+    status: ProductLifecycle = ProductLifecycle.ACTIVE
+
+    @property
+    def declaration(self) -> ProductDeclaration:
+        """The product as the catalogue knows it."""
+        return ProductDeclaration(
+            name=self.name,
+            model=self.model,
+            description=self.description or self.name,
+            product_type=self.product_type or self.model.__name__,
+            tag=self.tag,
+            status=self.status,
+            fixed_inputs=self.fixed_inputs,
+            workflows=tuple(workflow.name for workflow in self.workflows),
+        )
+
+
+_Named = TypeVar("_Named", Product, Workflow)
+
+
+class Orchestrator:
+    """Products and workflows with everything that Dagster needs to run them.
+
+    Args:
+        products: the catalogue. Their workflows need not be named again.
+        workflows: workflows that belong to no product, such as tasks.
+        resources: Dagster resources that steps ask for by annotation, by parameter name.
+        validate_every: how often active subscriptions are validated, by products that have a validate workflow. `None`
+            switches that off.
+        database: default: `ORCHESTRATOR_DATABASE_URL`, or an embedded server in `DAGSTER_HOME`.
+
+    Raises:
+        DefinitionError: two products or workflows of the same name.
+
+    Example:
+        >>> Orchestrator(products=[]).workflows
+        {}
+    """
+
+    def __init__(
+        self,
+        products: Iterable[Product],
+        *,
+        workflows: Iterable[Workflow] = (),
+        resources: Mapping[str, Any] | None = None,
+        validate_every: timedelta | None = None,
+        database: Database | None = None,
+    ) -> None:
+        self.products = _by_name("product", products)
+        self.workflows = _by_name(
+            "workflow",
+            dict.fromkeys([w for product in self.products.values() for w in product.workflows] + list(workflows)),
+        )
+        self.database = database or Database()
+        self.validate_every = validate_every
+        self._resources = dict(resources or {})
+        SUBSCRIPTION_MODEL_REGISTRY.update({product.name: product.model for product in self.products.values()})
+
+    @property
+    def declaration(self) -> CatalogueDeclaration:
+        """The catalogue as the code declares it."""
+        return CatalogueDeclaration(
+            products=tuple(product.declaration for product in self.products.values()),
+            workflows=tuple(workflow.declaration for workflow in self.workflows.values()),
+        )
+
+    def workflow(self, name: str) -> Workflow:
+        """Return a workflow.
+
+        Raises:
+            WorkflowNotFoundError: there is none of that name.
+        """
+        if name not in self.workflows:
+            raise WorkflowNotFoundError(name, list(self.workflows))
+        return self.workflows[name]
+
+    def definitions(self) -> dg.Definitions:
+        """Return what Dagster loads: a job for each workflow, the resources, the validation sensor."""
+        from orchestrator_dagster.sensors.validation import validation_sensor
+
+        return dg.Definitions(
+            jobs=[workflow.job for workflow in self.workflows.values()],
+            resources=self._all_resources,
+            sensors=[] if self.validate_every is None else [validation_sensor(self, self.validate_every)],
+        )
+
+    def connect(self, **options: Any) -> "AbstractContextManager[Session]":
+        """Open a session for a notebook or script: run workflows, load and save models, look around.
+
+        Args:
+            options: see `Session`.
+
+        Example:
+            >>> with orchestrator.connect() as wfo:  # doctest: +SKIP
+            ...     wfo.run("create_node", {"product": "Node Cisco", "customer_id": "acme"})
+        """
+        from orchestrator_dagster.jobs.session import Session
+
+        return Session(self, **options)
+
+    @cached_property
+    def _all_resources(self) -> dict[str, Any]:
+        return {
+            DATABASE: self.database,
+            CATALOGUE: dg.ResourceDefinition.hardcoded_resource(self.declaration),
+            "products": Products(database=self.database),
+            "subscriptions": Subscriptions(database=self.database),
+            "processes": Processes(database=self.database),
+            **self._resources,
+        }
+
+
+def _by_name(noun: str, items: Iterable[_Named]) -> dict[str, _Named]:
+    named: dict[str, _Named] = {}
+    for item in items:
+        if item.name in named:
+            raise DefinitionError(f"Two {noun}s are called {item.name}")
+        named[item.name] = item
+    return named

@@ -1,0 +1,238 @@
+"""A session for notebooks and scripts: run and launch workflows, load and save models, look around."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import dagster as dg
+from pydantic_core import to_jsonable_python
+from sqlalchemy import Engine
+
+from orchestrator_dagster.db.processes import (
+    ProcessRow,
+    StepRow,
+    create_resume_token,
+    find_processes,
+    get_process,
+    recall,
+    step_rows,
+)
+from orchestrator_dagster.db.subscriptions import (
+    AutocommitRepository,
+    PostgresRepository,
+    SubscriptionRow,
+    SubscriptionVersion,
+    subscription_versions,
+    subscriptions,
+)
+from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.repository import use_repository
+from orchestrator_dagster.errors import ProcessStateError, RefusalError
+from orchestrator_dagster.jobs import tags
+from orchestrator_dagster.jobs.catalogue import fill_if_empty
+from orchestrator_dagster.jobs.launching import Launching
+from orchestrator_dagster.jobs.listing import Listing
+from orchestrator_dagster.jobs.orchestrator import Orchestrator
+from orchestrator_dagster.jobs.process import Launch, Process
+from orchestrator_dagster.jobs.start import check_start_input
+
+
+class Session:
+    """What `orchestrator.connect()` gives. Within it models load and save, each `save()` in its own transaction.
+
+    Args:
+        orchestrator: the products and workflows.
+        user: on whose behalf everything is done; it stands in the process log and in the history.
+        instance: the Dagster instance. Default: the one of `DAGSTER_HOME`, or one that is gone with the session.
+        workspace: path of the `workspace.yaml` by which `launch` finds the jobs. Default: the one in `DAGSTER_HOME`,
+            or else in the current folder.
+
+    Example:
+        >>> with orchestrator.connect(user="ada") as wfo:  # doctest: +SKIP
+        ...     created = wfo.run("create_node", {"product": "Node Cisco", "customer_id": "acme"})
+        ...     created.status
+        'completed'
+    """
+
+    def __init__(
+        self,
+        orchestrator: Orchestrator,
+        *,
+        user: str = "SYSTEM",
+        instance: dg.DagsterInstance | None = None,
+        workspace: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.orchestrator = orchestrator
+        self.user = user
+        self._given_instance = instance
+        self._workspace = workspace
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._engine: Engine = self.orchestrator.database.engine
+        fill_if_empty(self._engine, self.orchestrator.declaration)
+        self._stack.enter_context(use_repository(AutocommitRepository(self._engine, self.user)))
+        self.instance = self._given_instance or self._stack.enter_context(_own_instance())
+        self._launching = self._stack.enter_context(Launching(self.instance, self._workspace))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def run(self, workflow: str, input: Mapping[str, Any] | None = None) -> Process:  # noqa: A002 - what it is
+        """Run a workflow here, in this Python process, until it ends or fails.
+
+        Args:
+            workflow: name of the workflow.
+            input: the fields of its form, as in the job's run config.
+
+        Returns:
+            The process. Look at its `status`: a process that failed is returned, not raised.
+
+        Raises:
+            WorkflowNotFoundError: there is no such workflow.
+            InputError: the input is not valid; nothing is left behind.
+            StartConditionError: the workflow may not start on the subscription; nothing is left behind.
+        """
+        self.orchestrator.workflow(workflow)
+        return self._execute(workflow, _as_config(input), {})
+
+    def launch(self, workflow: str, input: Mapping[str, Any] | None = None) -> Launch:  # noqa: A002 - what it is
+        """Have a workflow run by the Dagster instance: its queue, launcher and run worker.
+
+        The input and the start conditions are checked before that here, and then again by the run.
+
+        Args:
+            workflow: name of the workflow.
+            input: the fields of its form, as in the job's run config.
+
+        Returns:
+            What was launched; `wait()` gives its process.
+
+        Raises:
+            WorkflowNotFoundError: there is no such workflow.
+            InputError: the input is not valid.
+            StartConditionError: the workflow may not start on the subscription.
+            ConfigurationError: no workspace has a job of that name, or the instance is not one that can launch.
+        """
+        found = self.orchestrator.workflow(workflow)
+        config = _as_config(input)
+        check_start_input(self._engine, found, config, self.user)
+        return Launch(self, self._launching.launch(workflow, config, {tags.USER: self.user}))
+
+    def retry(self, process_id: UUID | str) -> Process:
+        """Go on with a process that failed or was interrupted, here, from its first unfinished step.
+
+        Args:
+            process_id: id of the process. Its earlier Dagster runs need not exist any more.
+
+        Raises:
+            ProcessNotFoundError: there is no such process.
+            ProcessStateError: the process has ended, or a run works on it.
+        """
+        process_id = UUID(str(process_id))
+        with self._engine.begin() as connection:
+            process = get_process(connection, process_id)
+            if process.status.ended:
+                raise ProcessStateError(f"Process {process_id} is {process.status}; start a new one")
+            token = create_resume_token(connection, process_id, self.user)
+        return self._execute(process.workflow, {}, {tags.RESUME_TOKEN: str(token)}, process_id=process_id)
+
+    def process(self, process_id: UUID | str) -> Process:
+        """Return a process.
+
+        Raises:
+            ProcessNotFoundError: there is none with that id.
+        """
+        return Process(self, *self.read_process(UUID(str(process_id))))
+
+    def processes(
+        self,
+        *,
+        subscription_id: UUID | None = None,
+        workflow: str | None = None,
+        status: ProcessStatus | str | None = None,
+        limit: int | None = None,
+    ) -> Listing[Process]:
+        """Return processes, oldest first; with a limit, the newest ones.
+
+        Args:
+            subscription_id: a subscription that they worked on.
+            workflow: name of their workflow.
+            status: where they stand.
+            limit: how many at most.
+        """
+        with self._engine.connect() as connection:
+            found = find_processes(
+                connection,
+                subscription_id=subscription_id,
+                workflow=workflow,
+                status=[ProcessStatus(status)] if status else [],
+                limit=limit,
+            )
+            return Listing(Process(self, row, step_rows(connection, row.process_id)) for row in found)
+
+    def subscriptions(self, **filters: Any) -> Listing[SubscriptionRow]:
+        """Return subscriptions, newest first.
+
+        Args:
+            filters: `product` (name or id), `product_type`, `tag`, `status`, `customer_id`, `insync`, `limit`.
+        """
+        with self._engine.connect() as connection:
+            return Listing(subscriptions(connection, **filters))
+
+    def history(self, subscription_id: UUID) -> Listing[SubscriptionVersion]:
+        """Return the versions of a subscription, oldest first: who changed what, in which process and step."""
+        with self._engine.connect() as connection:
+            return Listing(subscription_versions(connection, subscription_id))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make every `save()` within the block part of one transaction."""
+        with self._engine.begin() as connection, use_repository(PostgresRepository(connection, changed_by=self.user)):
+            yield
+
+    def read_process(self, process_id: UUID) -> tuple[ProcessRow, list[StepRow]]:
+        """Return a process and its step log as they are now."""
+        with self._engine.connect() as connection:
+            return get_process(connection, process_id), step_rows(connection, process_id)
+
+    def read_state(self, process_id: UUID) -> dict[str, Any]:
+        """Return what a process knows after its last finished step."""
+        with self._engine.connect() as connection:
+            return recall(connection, process_id).state
+
+    def _execute(
+        self, workflow: str, config: dict[str, Any], more_tags: dict[str, str], *, process_id: UUID | None = None
+    ) -> Process:
+        run_id = str(uuid4())
+        job = self.orchestrator.definitions().resolve_job_def(workflow)
+        try:
+            job.execute_in_process(
+                run_config=config,
+                instance=self.instance,
+                run_id=run_id,
+                tags={tags.USER: self.user, **more_tags},
+            )
+        except Exception as error:
+            if isinstance(error.__cause__, (RefusalError, ProcessStateError)):
+                raise error.__cause__ from None
+            if not isinstance(error, dg.Failure):
+                raise
+        return self.process(process_id or run_id)
+
+
+def _as_config(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    config: dict[str, Any] = to_jsonable_python(given or {})
+    return config
+
+
+@contextmanager
+def _own_instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() if os.getenv("DAGSTER_HOME") else dg.DagsterInstance.ephemeral() as instance:
+        yield instance

@@ -1,0 +1,126 @@
+"""Starting a process: its input is checked, its start conditions hold, and only then is it there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Engine
+
+from orchestrator_dagster.db.locks import hold, standing
+from orchestrator_dagster.db.processes import (
+    Memory,
+    abort_process,
+    insert_process,
+    link_subscription,
+    lock_process,
+)
+from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.repository import use_repository
+from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.errors import InputError, SubscriptionOutOfSyncError
+from orchestrator_dagster.forms.page import State
+from orchestrator_dagster.forms.walk import FormWalk
+from orchestrator_dagster.jobs.start_conditions import check_start
+from orchestrator_dagster.jobs.start_form import walk_start_form
+from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, transaction
+
+
+@dataclass(frozen=True)
+class Start:
+    """Who starts which workflow with what.
+
+    Attributes:
+        process_id: the id that the process will have.
+        run_id: the Dagster run that will work on it.
+        user: on whose behalf.
+        given: the input, flat or page by page.
+    """
+
+    workflow: Workflow
+    process_id: UUID
+    run_id: str
+    user: str
+    given: Mapping[str, Any]
+
+
+def start_process(engine: Engine, start: Start) -> Memory:
+    """Check the input and the start conditions, and write the process; all in one transaction.
+
+    Returns:
+        What the step log knows of the new process.
+
+    Raises:
+        InputError: the input is not valid; nothing is kept.
+        StartConditionError: the workflow may not start on the subscription; nothing is kept.
+    """
+    workflow = start.workflow
+    with transaction(engine, process_id=start.process_id, step="start", created_by=start.user) as step_transaction:
+        result = _require_valid(workflow, _walk(step_transaction.connection, start))
+        state = as_state(result, of=workflow.form or walk_start_form)
+        insert_process(
+            step_transaction.connection,
+            process_id=start.process_id,
+            workflow=workflow.name,
+            run_id=start.run_id,
+            created_by=start.user,
+            given=start.given,
+            state=state,
+        )
+        if workflow.target not in (Target.CREATE, Target.SYSTEM):
+            _take_hold(step_transaction, start, UUID(state["subscription_id"]))
+        save_models(result)
+    return Memory(state)
+
+
+def check_start_input(engine: Engine, workflow: Workflow, given: Mapping[str, Any], user: str) -> None:
+    """Check the input and the start conditions as they are now, and write nothing.
+
+    Raises:
+        InputError: the input is not valid.
+        StartConditionError: the workflow may not start on the subscription.
+    """
+    _require_valid(workflow, try_start_form(engine, workflow, given, user))
+
+
+def try_start_form(engine: Engine, workflow: Workflow, given: Mapping[str, Any], user: str = "SYSTEM") -> FormWalk:
+    """Answer the form of a workflow without starting it; see `walk_start_form`."""
+    trial = uuid4()
+    start = Start(workflow, process_id=trial, run_id=str(trial), user=user, given=given)
+    with engine.connect() as connection, use_repository(PostgresRepository(connection)):
+        return _walk(connection, start)
+
+
+def _walk(connection: Connection, start: Start) -> FormWalk:
+    begin = {
+        "process_id": str(start.process_id),
+        "reporter": start.user,
+        "workflow_name": start.workflow.name,
+        "workflow_target": start.workflow.target.value,
+    }
+    return walk_start_form(connection, start.workflow, dict(start.given), begin)
+
+
+def _require_valid(workflow: Workflow, walked: FormWalk) -> State:
+    if not walked.valid:
+        raise InputError(workflow=workflow.name, errors=walked.errors, stopped=walked.stopped)
+    return walked.result
+
+
+def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id: UUID) -> None:
+    """Check the start conditions, this time with the rows locked, and make the process the subscription's holder."""
+    connection = step_transaction.connection
+    found = standing(connection, subscription_id, lock=True)
+    check_start(start.workflow, found)
+    if found.holder is not None:
+        held_by = lock_process(connection, found.holder.process_id)
+        if held_by.status is not ProcessStatus.FAILED:
+            raise SubscriptionOutOfSyncError(
+                workflow=start.workflow.name, subscription_id=subscription_id, held_by=held_by.process_id
+            )
+        reason = f"Superseded by process {start.process_id} ({start.workflow.name})"
+        abort_process(connection, held_by.process_id, by_run=start.run_id, row_name=reason, user=start.user)
+    hold(connection, subscription_id, start.process_id)
+    link_subscription(connection, start.process_id, subscription_id)

@@ -1,0 +1,93 @@
+"""Whether a workflow may start on a subscription: rules over values, without a database.
+
+An installation changes the maps when its workflows are imported, as in
+`WF_USABLE_MAP.update({"disable_node": [SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.DISABLED]})`.
+"""
+
+from orchestrator_dagster.db.locks import Holder, SubscriptionStanding
+from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
+from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.errors import (
+    RelationsOutOfSyncError,
+    SubscriptionInUseError,
+    SubscriptionOutOfSyncError,
+    SubscriptionStatusError,
+)
+from orchestrator_dagster.jobs.workflow import Workflow
+
+WF_USABLE_MAP: dict[str, list[SubscriptionLifecycle]] = {}
+"""The statuses in which a workflow may start, by its name, where they are not those of its target."""
+
+WF_USABLE_WHILE_OUT_OF_SYNC: list[str] = ["modify_note"]
+"""The workflows that may start on a subscription that is out of sync."""
+
+WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS: dict[str, bool] = {}
+"""Whether subscriptions that use it keep a workflow from starting. Default: only where it terminates."""
+
+WF_BLOCKED_BY_PARENTS: dict[str, bool] = {}
+"""The older name of `WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS`, which wins where both name a workflow."""
+
+TARGET_DEFAULT_USABLE_MAP: dict[Target, list[SubscriptionLifecycle]] = {
+    Target.CREATE: [],
+    Target.MODIFY: [SubscriptionLifecycle.ACTIVE],
+    Target.TERMINATE: [SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.PROVISIONING],
+    Target.SYSTEM: [SubscriptionLifecycle.ACTIVE],
+    Target.VALIDATE: [SubscriptionLifecycle.ACTIVE],
+    Target.RECONCILE: [SubscriptionLifecycle.ACTIVE],
+}
+"""The statuses in which a workflow may start, by its target."""
+
+
+def check_start(workflow: Workflow, standing: SubscriptionStanding) -> None:
+    """Make sure that a workflow may start on a subscription.
+
+    Raises:
+        SubscriptionOutOfSyncError: a process holds it, or it is out of sync.
+        RelationsOutOfSyncError: a subscription that uses it, or that it uses, is out of sync.
+        SubscriptionStatusError: its status does not allow the workflow.
+        SubscriptionInUseError: other subscriptions use it.
+    """
+    who = {"workflow": workflow.name, "subscription_id": standing.subscription_id}
+    holder = standing.holder
+    if holder is not None and not may_supersede(workflow, holder):
+        raise SubscriptionOutOfSyncError(**who, held_by=holder.process_id)
+    if not usable_while_out_of_sync(workflow):
+        if not standing.insync:
+            raise SubscriptionOutOfSyncError(**who, held_by=None)
+        locked = [related for related in (*standing.in_use_by, *standing.depends_on) if not related.insync]
+        if locked:
+            raise RelationsOutOfSyncError(**who, locked_relations=list(dict.fromkeys(locked)))
+    usable_when = WF_USABLE_MAP.get(workflow.name, TARGET_DEFAULT_USABLE_MAP[workflow.target])
+    if standing.status not in usable_when:
+        raise SubscriptionStatusError(**who, status=standing.status, usable_when=usable_when)
+    if blocked_by_use(workflow):
+        using = [related for related in standing.in_use_by if related.status != SubscriptionLifecycle.TERMINATED]
+        if using:
+            raise SubscriptionInUseError(**who, unterminated_in_use_by=using)
+
+
+def usable_while_out_of_sync(workflow: Workflow) -> bool:
+    """Whether a workflow may start on a subscription that is out of sync."""
+    return workflow.is_task or workflow.target is Target.RECONCILE or workflow.name in WF_USABLE_WHILE_OUT_OF_SYNC
+
+
+def blocked_by_use(workflow: Workflow) -> bool:
+    """Whether subscriptions that use it keep a workflow from starting on a subscription."""
+    for blocked in (WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS, WF_BLOCKED_BY_PARENTS):
+        if workflow.name in blocked:
+            return blocked[workflow.name]
+    return workflow.target is Target.TERMINATE
+
+
+def may_supersede(workflow: Workflow, holder: Holder) -> bool:
+    """Whether a workflow may end the process that holds the subscription and take its place.
+
+    A validation that failed has changed nothing and only says that there is drift. Validating again and reconciling are
+    the answers to that, so they end it.
+    """
+    return (
+        holder.target is Target.VALIDATE
+        and holder.status is ProcessStatus.FAILED
+        and workflow.target in (Target.VALIDATE, Target.RECONCILE)
+    )

@@ -1,0 +1,144 @@
+"""The form that starts a workflow: first the product or the subscription, then what the workflow itself asks for."""
+
+from collections.abc import Callable, Generator
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from sqlalchemy import Connection
+
+from orchestrator_dagster.db.locks import SubscriptionStanding, is_workflow_of_product, standing
+from orchestrator_dagster.db.products import ProductRow, products_of_workflow
+from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.errors import StaleDataError, SubscriptionNotFoundError
+from orchestrator_dagster.forms.page import FormPage, State
+from orchestrator_dagster.forms.walk import FormWalk, walk
+from orchestrator_dagster.jobs.start_conditions import check_start
+from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.ops.injection import Ambient, Signature
+
+
+class ProductPage(FormPage):
+    """Which product to create a subscription of."""
+
+    model_config = ConfigDict(title="Product")
+
+    product: str = Field(description="Name or id of the product")
+
+
+class SubscriptionPage(FormPage):
+    """Which subscription to work on."""
+
+    model_config = ConfigDict(title="Subscription")
+
+    subscription_id: UUID = Field(description="Id of the subscription")
+    version: int | None = Field(
+        default=None, description="The version it was seen in; refused when it has changed since"
+    )
+
+
+def first_page(target: Target) -> type[BaseModel] | None:
+    """Return the page with which a workflow's form begins, without the checks that need a database."""
+    if target is Target.CREATE:
+        return ProductPage
+    return None if target is Target.SYSTEM else SubscriptionPage
+
+
+def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str, Any], begin: State) -> FormWalk:
+    """Answer the form of a workflow.
+
+    Args:
+        connection: where products and subscriptions are looked up.
+        workflow: the workflow.
+        given: the input, flat or page by page.
+        begin: the state before the form.
+
+    Raises:
+        StartConditionError: the workflow may not start on the subscription.
+        RefusalError: the form failed on input that was valid so far.
+    """
+    forms: dict[Target, Callable[[], Generator[type[BaseModel], Any, State]]] = {
+        Target.CREATE: lambda: _create_form(connection, workflow, begin),
+        Target.SYSTEM: lambda: _with_own_form(workflow, begin),
+    }
+    return walk(forms.get(workflow.target, lambda: _subscription_form(connection, workflow, begin)), given)
+
+
+def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Generator[type[BaseModel], Any, State]:
+    products = products_of_workflow(connection, workflow.name)
+    by_name = {product.name: product for product in products} | {str(p.product_id): p for p in products}
+
+    def find(name_or_id: str) -> str:
+        if name_or_id not in by_name:
+            known = ", ".join(product.name for product in products) or "none: is the catalogue applied?"
+            raise ValueError(f"This workflow is not valid for this product; its products are {known}")
+        return name_or_id
+
+    class CreatePage(ProductPage):
+        product: Annotated[str, AfterValidator(find)] = Field(description="Name or id of the product")
+
+    answer = yield CreatePage
+    name_or_id = getattr(answer, "product", None)
+    product: ProductRow | None = by_name.get(name_or_id) if isinstance(name_or_id, str) else None
+    chosen: State = (
+        {"product": str(product.product_id), "product_name": product.name}
+        if product
+        else {"product": name_or_id, "product_name": name_or_id}
+    )
+    return (yield from _with_own_form(workflow, begin | chosen))
+
+
+def _subscription_form(
+    connection: Connection, workflow: Workflow, begin: State
+) -> Generator[type[BaseModel], Any, State]:
+    def find(subscription_id: UUID) -> UUID:
+        try:
+            found = standing(connection, subscription_id, lock=False)
+        except SubscriptionNotFoundError as error:
+            raise ValueError("Subscription not found") from error
+        if not is_workflow_of_product(connection, workflow.name, found.product_id):
+            raise ValueError(f"This workflow is not valid for this subscription, which is of {found.product_name}")
+        return subscription_id
+
+    class WorkflowSubscriptionPage(SubscriptionPage):
+        subscription_id: Annotated[UUID, AfterValidator(find)] = Field(description="Id of the subscription")
+
+        @field_validator("version")
+        @classmethod
+        def check_version(cls, version: int | None, page: ValidationInfo) -> int | None:
+            if version is not None and "subscription_id" in page.data:
+                found = standing(connection, page.data["subscription_id"], lock=False)
+                if version != found.version:
+                    raise StaleDataError(
+                        subscription_id=found.subscription_id, given_version=version, current_version=found.version
+                    )
+            return version
+
+    answer = yield WorkflowSubscriptionPage
+    found = standing(connection, answer.subscription_id, lock=False)
+    check_start(workflow, found)
+    return (yield from _with_own_form(workflow, begin | _about(found)))
+
+
+def _about(found: SubscriptionStanding) -> State:
+    return {
+        "subscription_id": str(found.subscription_id),
+        "product": str(found.product_id),
+        "customer_id": found.customer_id,
+        "version": found.version,
+    }
+
+
+def _with_own_form(workflow: Workflow, state: State) -> Generator[type[BaseModel], Any, State]:
+    form = workflow.form
+    if form is None:
+        return state
+    if isinstance(form, type):
+        answer = yield form
+        return state | answer.model_dump()
+    made = form(**Signature(form).arguments(state, Ambient()))
+    if isinstance(made, type):
+        answer = yield made
+        return state | answer.model_dump()
+    result = yield from made
+    return state | (result or {})

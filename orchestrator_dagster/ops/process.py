@@ -1,0 +1,218 @@
+"""One Dagster run's work on a process: its steps, each in one transaction with its row in the step log."""
+
+import traceback
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from dagster import DagsterExecutionInterruptedError
+from pydantic_core import to_jsonable_python
+from sqlalchemy import Engine
+
+from orchestrator_dagster.db.processes import Memory, StepRow, log_step, release_subscriptions, step_rows
+from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
+from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError
+from orchestrator_dagster.forms.page import State
+from orchestrator_dagster.ops.commit_path import CommitPoint, reached
+from orchestrator_dagster.ops.injection import Ambient
+from orchestrator_dagster.ops.plan import PlannedStep
+from orchestrator_dagster.ops.step import StepKind
+from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, subscription_ids, transaction
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What came of a step in a run.
+
+    Attributes:
+        status: what the step log says of it.
+        replayed: whether that was so before this run, which passed it by.
+        changed: the keys of the state that it changed.
+        subscription_ids: the subscriptions that it returned.
+    """
+
+    status: StepStatus
+    replayed: bool = False
+    changed: tuple[str, ...] = ()
+    subscription_ids: tuple[str, ...] = ()
+
+
+class StepFailedError(Exception):
+    """A step failed, and the step log says so. The cause is what the step raised."""
+
+
+class ProcessRun:
+    """A run's hold on its process.
+
+    The state is the fold of the step log. It is read once, when the run begins, and kept in memory.
+
+    Args:
+        engine: the database.
+        process_id: id of the process.
+        run_id: id of the Dagster run. It must be the process's active one, or nothing it does is kept.
+        created_by: on whose behalf it runs.
+        plan: the steps of the workflow.
+        memory: what the step log knows.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        process_id: UUID,
+        run_id: str,
+        created_by: str,
+        plan: Mapping[str, PlannedStep],
+        memory: Memory,
+    ) -> None:
+        self.process_id = process_id
+        self._engine = engine
+        self._run_id = run_id
+        self._created_by = created_by
+        self._plan = plan
+        self._memory = memory
+
+    @property
+    def state(self) -> State:
+        """The state after the last finished step."""
+        return self._memory.state
+
+    def run(self, key: str, context: Any, resources: Mapping[str, Any]) -> StepOutcome:
+        """Run a step, unless the step log says that it is done.
+
+        Args:
+            key: the step's key in the plan.
+            context: Dagster's context of the op.
+            resources: Dagster's resources by key.
+
+        Raises:
+            StepFailedError: the step failed.
+            ProcessStateError: a step before it has not been run.
+            ProcessTakenOverError: another run goes on with the process.
+        """
+        planned = self._plan[key]
+        if key in self._memory.finished:
+            return StepOutcome(StepStatus.SUCCESS, replayed=True)
+        self._require_earlier_steps(key)
+        ambient = Ambient(
+            process_id=self.process_id,
+            context=context,
+            idempotency_key=str(uuid5(self.process_id, key)),
+            resources=resources,
+        )
+        started_at = datetime.now(UTC)
+        try:
+            row = self._commit(planned, ambient, started_at)
+        except ProcessTakenOverError:
+            raise
+        except (Exception, DagsterExecutionInterruptedError) as error:
+            if not self._landed(key):
+                self._log_failure(planned, error, started_at)
+                raise StepFailedError(f"Step {planned.step.name} failed") from error
+            row = next(row for row in step_rows_of(self._engine, self.process_id) if row.step == key)
+        self._memory = self._memory.after(row)
+        changes = row.changes or {}
+        return StepOutcome(row.status, changed=tuple(changes), subscription_ids=tuple(subscription_ids(changes)))
+
+    def _require_earlier_steps(self, key: str) -> None:
+        for earlier, planned in self._plan.items():
+            if earlier == key:
+                return
+            if earlier not in self._memory.finished:
+                raise ProcessStateError(
+                    f"Step {key} cannot run: step {earlier} ({planned.step.name}) of process {self.process_id} "
+                    "comes before it and has not been run"
+                )
+
+    def _commit(self, planned: PlannedStep, ambient: Ambient, started_at: datetime) -> StepRow:
+        """Do what the step does, log it, and commit both at once."""
+        key, step = planned.key, planned.step
+        with transaction(
+            self._engine, process_id=self.process_id, step=key, created_by=self._created_by
+        ) as step_transaction:
+            conditions = self._decide(planned)
+            if all(conditions.values()):
+                changes = self._effect(planned, ambient, step_transaction)
+                status = StepStatus.COMPLETE if step.kind is StepKind.DONE else StepStatus.SUCCESS
+            else:
+                changes, status = {}, StepStatus.SKIPPED
+            row = self._row(planned, status, started_at, changes=changes, conditions=conditions)
+            if planned.last:
+                release_subscriptions(step_transaction.connection, self.process_id)
+            log_step(
+                step_transaction.connection,
+                self.process_id,
+                row,
+                status=ProcessStatus.COMPLETED if planned.last else ProcessStatus.RUNNING,
+            )
+            reached(CommitPoint.BEFORE_COMMIT, key)
+        reached(CommitPoint.AFTER_COMMIT, key)
+        return row
+
+    def _decide(self, planned: PlannedStep) -> dict[str, bool]:
+        """Evaluate the step's conditions, or recall what was decided; an inner one only where the outer one holds."""
+        known = self._memory.conditions or {}
+        decided: dict[str, bool] = {}
+        for key, condition in planned.conditions.items():
+            decided[key] = known[key] if key in known else bool(condition.predicate(deepcopy(self.state)))
+            if not decided[key]:
+                break
+        return decided
+
+    def _effect(self, planned: PlannedStep, ambient: Ambient, step_transaction: StepTransaction) -> State:
+        step = planned.step
+        if step.kind is StepKind.INPUTSTEP:
+            raise ProcessFailureError(f"Step {step.name} asks for input, and processes cannot wait for input yet")
+        arguments = step.signature.arguments(self.state, replace(ambient, transaction=step_transaction))
+        reached(CommitPoint.BEFORE_EFFECT, planned.key)
+        returned = step.function(**arguments)
+        save_models(returned)
+        new = as_state(returned, of=step.function)
+        return {key: value for key, value in new.items() if key not in self.state or self.state[key] != value}
+
+    def _row(
+        self, planned: PlannedStep, status: StepStatus, started_at: datetime, **more: Mapping[str, Any] | None
+    ) -> StepRow:
+        return StepRow(
+            step=planned.key,
+            name=planned.step.name,
+            status=status,
+            run_id=self._run_id,
+            created_by=self._created_by,
+            started_at=started_at,
+            completed_at=max(started_at, datetime.now(UTC)),
+            **more,
+        )
+
+    def _landed(self, key: str) -> bool:
+        """Whether a commit that was interrupted, as by a lost connection, has arrived all the same."""
+        return any(row.step == key and row.status.finished for row in step_rows_of(self._engine, self.process_id))
+
+    def _log_failure(self, planned: PlannedStep, error: BaseException, started_at: datetime) -> None:
+        row = self._row(planned, StepStatus.FAILED, started_at, error=_error_record(error))
+        with self._engine.begin() as connection:
+            log_step(
+                connection,
+                self.process_id,
+                row,
+                status=ProcessStatus.FAILED,
+                reason=str(error) or type(error).__name__,
+                traceback="".join(traceback.format_exception(error)),
+            )
+
+
+def step_rows_of(engine: Engine, process_id: UUID) -> list[StepRow]:
+    """Return the step log of a process, oldest row first."""
+    with engine.connect() as connection:
+        return step_rows(connection, process_id)
+
+
+def _error_record(error: BaseException) -> dict[str, Any]:
+    """Return an error as the step log keeps it."""
+    record = {"class": type(error).__name__, "error": str(error)}
+    if details := getattr(error, "details", None):
+        record["details"] = to_jsonable_python(details, inf_nan_mode="strings", fallback=str)
+    return record

@@ -1,0 +1,61 @@
+"""Validation of active subscriptions, each once in a period."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from orchestrator_dagster.db.due import subscriptions_due_for_validation
+from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.errors import DefinitionError
+from orchestrator_dagster.jobs.job import DATABASE
+
+if TYPE_CHECKING:
+    from orchestrator_dagster.jobs.orchestrator import Orchestrator
+
+_INTERVAL_SECONDS = 60
+_MOST_AT_ONCE = 50
+
+
+def validation_sensor(orchestrator: "Orchestrator", every: timedelta) -> dg.SensorDefinition:
+    """Return the sensor that requests a run of its product's validate workflow for each subscription that is due.
+
+    A subscription is due when it is active, no process works on it, and none of its validations was started within
+    the period. What is due first is requested first, a limited number at each tick.
+
+    Args:
+        orchestrator: the products and workflows.
+        every: the period.
+
+    Raises:
+        DefinitionError: the period is not positive.
+    """
+    if every <= timedelta(0):
+        raise DefinitionError(f"Validation every {every} is not possible")
+    jobs = [workflow.job for workflow in orchestrator.workflows.values() if workflow.target is Target.VALIDATE]
+
+    def validate_subscriptions(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        now = datetime.now(UTC)
+        engine = getattr(context.resources, DATABASE).engine
+        with engine.connect() as connection:
+            due = subscriptions_due_for_validation(connection, since=now - every, limit=_MOST_AT_ONCE)
+        period = int(now.timestamp() // every.total_seconds())
+        for subscription in due:
+            yield dg.RunRequest(
+                run_key=f"{subscription.workflow}:{subscription.subscription_id}:{period}",
+                job_name=subscription.workflow,
+                run_config={"subscription_id": str(subscription.subscription_id)},
+            )
+        if not due:
+            yield dg.SkipReason(f"No active subscription is due: each is validated every {every}")
+
+    return dg.SensorDefinition(
+        name="validate_subscriptions",
+        description=f"Validates each active subscription every {every}, by its product's validate workflow.",
+        evaluation_fn=validate_subscriptions,
+        jobs=jobs,
+        minimum_interval_seconds=min(_INTERVAL_SECONDS, max(1, int(every.total_seconds()))),
+        required_resource_keys={DATABASE},
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
