@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection
@@ -70,7 +71,7 @@ def check(connection: Connection, declaration: CatalogueDeclaration) -> None:
 def _changes(declared: Catalogue, stored: Catalogue) -> Iterator[str]:
     for name, workflow in declared.workflows.items():
         yield from _entry_changes(f"workflow {name}", workflow, stored.workflows.get(name))
-    for name in stored.workflows.keys() - declared.workflows.keys():
+    for name in sorted(stored.workflows.keys() - declared.workflows.keys()):
         yield f"workflow {name}: deleted"
     yield from _resource_type_changes(declared, stored)
     for name, block in declared.blocks.items():
@@ -107,7 +108,11 @@ def _entry_changes(title: str, declared: Any, stored: Any) -> Iterator[str]:
         elif isinstance(after, Mapping):
             yield from _value_changes(f"{title}: {label}", before, after)
         elif before != after:
-            yield f"{title}: {label} from {before!r} to {after!r}"
+            yield f"{title}: {label} from {_shown(before)} to {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    return repr(str(value) if isinstance(value, StrEnum) else value)
 
 
 def _member_changes(title: str, before: Set[str], after: Set[str]) -> Iterator[str]:

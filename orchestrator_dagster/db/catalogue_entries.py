@@ -80,8 +80,8 @@ def declared_catalogue(declaration: CatalogueDeclaration) -> Catalogue:
     """Return the entries that the code declares.
 
     Raises:
-        ConfigurationError: the declaration contradicts itself: a name that stands for two things, a workflow that is not
-            declared, or a fixed input that is missing, unknown or not valid.
+        ConfigurationError: the declaration contradicts itself: a name stands for two things, a workflow is not
+            declared, or a fixed input is missing, unknown or not valid.
     """
     workflows = _by_name("workflow", [(workflow.name, workflow) for workflow in declaration.workflows])
     products = _by_name("product", [(product.name, product) for product in declaration.products])

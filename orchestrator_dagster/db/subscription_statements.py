@@ -159,9 +159,10 @@ CHECK_SAVE = text("""
 SAVE_SUBSCRIPTION = text("""
     WITH saved AS (
         INSERT INTO orchestrator.subscriptions AS subscription
-               (subscription_id, product_id, customer_id, description, status, insync, start_date, end_date, note)
+               (subscription_id, product_id, customer_id, description, status, insync, start_date, end_date, note,
+                held_by)
         VALUES (:subscription_id, :product_id, :customer_id, :description, :status, :insync, :start_date, :end_date,
-                :note)
+                :note, CAST(:process_id AS uuid))
         ON CONFLICT (subscription_id) DO UPDATE
         SET product_id = excluded.product_id,
             customer_id = excluded.customer_id,

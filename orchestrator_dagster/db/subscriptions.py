@@ -44,36 +44,36 @@ class PostgresRepository:
         process_id: UUID | None = None,
         step: str | None = None,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._author = Author(changed_by=changed_by, process_id=process_id, step=step)
 
     def product(self, product_id: UUID) -> ProductRecord:
         """Return a product; raise `ProductNotFoundError` where there is none."""
-        return subscription_reader.product(self._connection, product_id)
+        return subscription_reader.product(self.connection, product_id)
 
     def product_block(self, name: str) -> ProductBlockRecord:
         """Return a product block by name; raise `ProductBlockNotFoundError` where there is none."""
-        return subscription_reader.product_block(self._connection, name)
+        return subscription_reader.product_block(self.connection, name)
 
     def load_subscription(self, subscription_id: UUID) -> SubscriptionRecord:
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
-        return subscription_reader.load_subscription(self._connection, subscription_id)
+        return subscription_reader.load_subscription(self.connection, subscription_id)
 
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
-        return subscription_reader.load_block(self._connection, subscription_instance_id)
+        return subscription_reader.load_block(self.connection, subscription_instance_id)
 
     def save_subscription(self, record: SubscriptionRecord) -> int:
         """Write what differs from what is stored and return the new version; see `Repository`."""
-        return subscription_writer.save_subscription(self._connection, record, self._author)
+        return subscription_writer.save_subscription(self.connection, record, self._author)
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
-        return subscription_reader.in_use_by(self._connection, subscription_instance_ids)
+        return subscription_reader.in_use_by(self.connection, subscription_instance_ids)
 
     def depends_on(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that the given ones use directly, by the given id."""
-        return subscription_reader.depends_on(self._connection, subscription_instance_ids)
+        return subscription_reader.depends_on(self.connection, subscription_instance_ids)
 
 
 class AutocommitRepository:

@@ -1,6 +1,6 @@
 """From a workflow to Dagster's job."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 from orchestrator_dagster.db.processes import get_process
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.domain.process import ProcessStatus
-from orchestrator_dagster.errors import InputError, OrchestratorError, ProcessStateError, RefusalError
+from orchestrator_dagster.errors import DefinitionError, InputError, OrchestratorError, ProcessStateError, RefusalError
 from orchestrator_dagster.forms.launchpad import launchpad_config
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.attach import attach
@@ -21,13 +21,15 @@ from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOu
 from orchestrator_dagster.resources import Database
 
 DATABASE = "orchestrator_database"
-CATALOGUE = "orchestrator_catalogue"
 
 
-def job_for(workflow: Workflow) -> dg.JobDefinition:
+def job_for(workflow: Workflow, resources: Mapping[str, Any] | None = None) -> dg.JobDefinition:
     """Return the job of a workflow: its steps as ops in a row, its form as run config.
 
-    The job needs the resources `orchestrator_database` and `orchestrator_catalogue`, which `Orchestrator` gives it.
+    Args:
+        workflow: the workflow.
+        resources: all that the steps need. Without them whoever loads the job gives it the resource `orchestrator`
+            and those of the steps.
     """
     keys = list(workflow.plan)
     graph = dg.GraphDefinition(
@@ -40,11 +42,11 @@ def job_for(workflow: Workflow) -> dg.JobDefinition:
             )
             for index, (key, planned) in enumerate(workflow.plan.items())
         },
-        config=launchpad_config([page for page in (first_page(workflow.target), workflow.launchpad) if page]),
     )
     return graph.to_job(
         description=workflow.description,
-        resource_defs={WORKFLOW_RUN: _workflow_run_resource(workflow)},
+        resource_defs=resources,
+        config=launchpad_config([page for page in (first_page(workflow.target), workflow.launchpad) if page]),
         executor_def=dg.in_process_executor.configured({"retries": {"disabled": {}}}),
         tags={
             "dagster/max_retries": "0",
@@ -54,13 +56,21 @@ def job_for(workflow: Workflow) -> dg.JobDefinition:
     )
 
 
-def _workflow_run_resource(workflow: Workflow) -> dg.ResourceDefinition:
-    def workflow_run(context: dg.InitResourceContext) -> WorkflowRun:
-        database: Database = getattr(context.resources, DATABASE)
-        declaration: CatalogueDeclaration = getattr(context.resources, CATALOGUE)
-        return WorkflowRun(workflow, database, declaration)
+def workflow_run_resource(workflows: Mapping[str, Workflow], declaration: CatalogueDeclaration) -> dg.ResourceDefinition:
+    """Return the resource that runs the steps of a job: a `WorkflowRun` for each Dagster run.
 
-    return dg.ResourceDefinition(workflow_run, required_resource_keys={DATABASE, CATALOGUE})
+    Args:
+        workflows: the workflows by name, which is also their job's.
+        declaration: the catalogue, for a database that has none.
+    """
+
+    def workflow_run(context: dg.InitResourceContext) -> WorkflowRun:
+        run = context.run
+        if run is None:
+            raise DefinitionError("Steps run in a job only")
+        return WorkflowRun(workflows[run.job_name], getattr(context.resources, DATABASE), declaration)
+
+    return dg.ResourceDefinition(workflow_run, required_resource_keys={DATABASE})
 
 
 class WorkflowRun:
@@ -75,7 +85,7 @@ class WorkflowRun:
 
     def run_step(self, context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         """Run the step of the op, and tell Dagster about it."""
-        key = context.op_handle.to_string()
+        key = str(context.op_handle)
         try:
             process = self._process = self._process or self._attach(context, key)
             outcome = process.run(key, context, context.resources.original_resource_dict)

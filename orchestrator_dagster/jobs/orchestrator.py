@@ -13,8 +13,9 @@ from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, Subscriptio
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
-from orchestrator_dagster.jobs.job import CATALOGUE, DATABASE
+from orchestrator_dagster.jobs.job import DATABASE, job_for, workflow_run_resource
 from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.ops.op import WORKFLOW_RUN
 from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Orchestrator:
         self.database = database or Database()
         self.validate_every = validate_every
         self._resources = dict(resources or {})
+        self._jobs: dict[str, dg.JobDefinition] = {}
         SUBSCRIPTION_MODEL_REGISTRY.update({product.name: product.model for product in self.products.values()})
 
     @property
@@ -123,11 +125,22 @@ class Orchestrator:
         """Return what Dagster loads: a job for each workflow, the resources, the validation sensor."""
         from orchestrator_dagster.sensors.validation import validation_sensor
 
+        jobs = [self.job(name) for name in self.workflows]
         return dg.Definitions(
-            jobs=[workflow.job for workflow in self.workflows.values()],
+            jobs=jobs,
             resources=self._all_resources,
-            sensors=[] if self.validate_every is None else [validation_sensor(self, self.validate_every)],
+            sensors=[] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)],
         )
+
+    def job(self, name: str) -> dg.JobDefinition:
+        """Return the job of a workflow with everything it needs.
+
+        Raises:
+            WorkflowNotFoundError: there is no workflow of that name.
+        """
+        if name not in self._jobs:
+            self._jobs[name] = job_for(self.workflow(name), self._all_resources)
+        return self._jobs[name]
 
     def connect(self, **options: Any) -> "AbstractContextManager[Session]":
         """Open a session for a notebook or script: run workflows, load and save models, look around.
@@ -147,7 +160,7 @@ class Orchestrator:
     def _all_resources(self) -> dict[str, Any]:
         return {
             DATABASE: self.database,
-            CATALOGUE: dg.ResourceDefinition.hardcoded_resource(self.declaration),
+            WORKFLOW_RUN: workflow_run_resource(self.workflows, self.declaration),
             "products": Products(database=self.database),
             "subscriptions": Subscriptions(database=self.database),
             "processes": Processes(database=self.database),

@@ -211,7 +211,7 @@ class Session:
         self, workflow: str, config: dict[str, Any], more_tags: dict[str, str], *, process_id: UUID | None = None
     ) -> Process:
         run_id = str(uuid4())
-        job = self.orchestrator.definitions().resolve_job_def(workflow)
+        job = self.orchestrator.job(workflow)
         try:
             job.execute_in_process(
                 run_config=config,

@@ -9,8 +9,8 @@ import dagster as dg
 from orchestrator_dagster.ops.injection import Signature
 from orchestrator_dagster.ops.step import Step, StepKind
 
-WORKFLOW_RUN = "orchestrator_workflow_run"
-"""Key of the resource that runs the steps of a job. Each workflow's job brings its own."""
+WORKFLOW_RUN = "orchestrator"
+"""Key of the resource that runs the steps of a job."""
 
 AFTER = "after"
 """Name of the input by which an op waits for the one before it."""

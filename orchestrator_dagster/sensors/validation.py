@@ -1,8 +1,7 @@
 """Validation of active subscriptions, each once in a period."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,22 +9,20 @@ from orchestrator_dagster.db.due import subscriptions_due_for_validation
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.jobs.job import DATABASE
-
-if TYPE_CHECKING:
-    from orchestrator_dagster.jobs.orchestrator import Orchestrator
+from orchestrator_dagster.jobs.tags import TARGET
 
 _INTERVAL_SECONDS = 60
 _MOST_AT_ONCE = 50
 
 
-def validation_sensor(orchestrator: "Orchestrator", every: timedelta) -> dg.SensorDefinition:
+def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.SensorDefinition:
     """Return the sensor that requests a run of its product's validate workflow for each subscription that is due.
 
     A subscription is due when it is active, no process works on it, and none of its validations was started within
     the period. What is due first is requested first, a limited number at each tick.
 
     Args:
-        orchestrator: the products and workflows.
+        jobs: the jobs of all workflows.
         every: the period.
 
     Raises:
@@ -33,7 +30,6 @@ def validation_sensor(orchestrator: "Orchestrator", every: timedelta) -> dg.Sens
     """
     if every <= timedelta(0):
         raise DefinitionError(f"Validation every {every} is not possible")
-    jobs = [workflow.job for workflow in orchestrator.workflows.values() if workflow.target is Target.VALIDATE]
 
     def validate_subscriptions(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
@@ -54,7 +50,7 @@ def validation_sensor(orchestrator: "Orchestrator", every: timedelta) -> dg.Sens
         name="validate_subscriptions",
         description=f"Validates each active subscription every {every}, by its product's validate workflow.",
         evaluation_fn=validate_subscriptions,
-        jobs=jobs,
+        jobs=[job for job in jobs if job.tags.get(TARGET) == Target.VALIDATE],
         minimum_interval_seconds=min(_INTERVAL_SECONDS, max(1, int(every.total_seconds()))),
         required_resource_keys={DATABASE},
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -1,0 +1,1 @@
+"""What the operator sells, and what that is made of."""
