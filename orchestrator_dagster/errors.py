@@ -1,30 +1,30 @@
 """All errors of the package.
 
-    OrchestratorError
-    ├── DefinitionError                 (TypeError)    code that declares something impossible
-    ├── ConfigurationError              (RuntimeError) the installation: database, Dagster home, catalogue
-    ├── NotFoundError                   (LookupError)
-    │   ├── SubscriptionNotFoundError   (ValueError)
-    │   ├── ProductNotFoundError        (KeyError)
-    │   ├── ProductNotInRegistryError   (KeyError)
-    │   ├── ProductBlockNotFoundError   (KeyError)
-    │   ├── WorkflowNotFoundError       (KeyError)
-    │   └── ProcessNotFoundError        (KeyError)
-    ├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
-    ├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
-    ├── StaleDataError                  (ValueError)   somebody else changed the subscription
-    ├── InjectionError                  (ValueError)   a step's parameter cannot be filled
-    │   └── StateKeyError               (KeyError)     because the state does not have it
-    ├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
-    │   ├── InputError                                 wrong input, with the error of every field
-    │   └── StartConditionError                        the subscription may not be worked on now
-    │       ├── SubscriptionOutOfSyncError
-    │       ├── RelationsOutOfSyncError
-    │       ├── SubscriptionStatusError
-    │       └── SubscriptionInUseError
-    ├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
-    └── ProcessStateError               (ValueError)   the process cannot do that now
-        └── ProcessTakenOverError                      another run goes on with the process
+OrchestratorError
+├── DefinitionError                 (TypeError)    code that declares something impossible
+├── ConfigurationError              (RuntimeError) the installation: database, Dagster home, catalogue
+├── NotFoundError                   (LookupError)
+│   ├── SubscriptionNotFoundError   (ValueError)
+│   ├── ProductNotFoundError        (KeyError)
+│   ├── ProductNotInRegistryError   (KeyError)
+│   ├── ProductBlockNotFoundError   (KeyError)
+│   ├── WorkflowNotFoundError       (KeyError)
+│   └── ProcessNotFoundError        (KeyError)
+├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
+├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
+├── StaleDataError                  (ValueError)   somebody else changed the subscription
+├── InjectionError                  (ValueError)   a step's parameter cannot be filled
+│   └── StateKeyError               (KeyError)     because the state does not have it
+├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
+│   ├── InputError                                 wrong input, with the error of every field
+│   └── StartConditionError                        the subscription may not be worked on now
+│       ├── SubscriptionOutOfSyncError
+│       ├── RelationsOutOfSyncError
+│       ├── SubscriptionStatusError
+│       └── SubscriptionInUseError
+├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
+└── ProcessStateError               (ValueError)   the process cannot do that now
+└── ProcessTakenOverError                      another run goes on with the process
 """
 
 from collections.abc import Sequence
@@ -233,7 +233,9 @@ class RelationsOutOfSyncError(StartConditionError):
 
     reason = "subscription.relations_not_in_sync"
 
-    def __init__(self, *, workflow: str, subscription_id: UUID, locked_relations: Sequence[RelatedSubscription]) -> None:
+    def __init__(
+        self, *, workflow: str, subscription_id: UUID, locked_relations: Sequence[RelatedSubscription]
+    ) -> None:
         self.locked_relations = tuple(locked_relations)
         names = ", ".join(map(str, locked_relations))
         super().__init__(

@@ -4,7 +4,6 @@ from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Len
-from pydantic import computed_field
 
 from examples.products.port import PortBlock
 from orchestrator_dagster import ProductBlockModel, SubscriptionLifecycle, SubscriptionModel
@@ -17,21 +16,12 @@ class Topology(StrEnum):
     MULTIPOINT = "multipoint"
 
 
-class EndpointBlockInactive(ProductBlockModel, product_block_name="L2VPN endpoint"):
-    port: PortBlock | None = None  # a block of the port's subscription
-    vlan: int | None = None
+class EndpointBlock(ProductBlockModel, product_block_name="L2VPN endpoint"):
+    """Where the VPN comes out: a VLAN at a port of another subscription."""
 
-
-class EndpointBlockProvisioning(EndpointBlockInactive, lifecycle=[SubscriptionLifecycle.PROVISIONING]):
     port: PortBlock
     vlan: int
 
-
-class EndpointBlock(EndpointBlockProvisioning, lifecycle=[SubscriptionLifecycle.ACTIVE]):
-    port: PortBlock
-    vlan: int
-
-    @computed_field
     @property
     def title(self) -> str:
         """The endpoint as people call it."""
@@ -42,18 +32,18 @@ class L2vpnBlockInactive(ProductBlockModel, product_block_name="L2VPN"):
     service_name: str | None = None
     bandwidth: int | None = None
     mtu: int = 9000
-    endpoints: Annotated[list[EndpointBlockInactive], Len(max_length=8)] = []
+    endpoints: Annotated[list[EndpointBlock], Len(max_length=8)] = []
 
 
 class L2vpnBlockProvisioning(L2vpnBlockInactive, lifecycle=[SubscriptionLifecycle.PROVISIONING]):
     service_name: str
     bandwidth: int
     mtu: int
-    endpoints: Annotated[list[EndpointBlockProvisioning], Len(min_length=2, max_length=8)]
+    endpoints: Annotated[list[EndpointBlock], Len(min_length=2, max_length=8)]
 
 
 class L2vpnBlock(L2vpnBlockProvisioning, lifecycle=[SubscriptionLifecycle.ACTIVE]):
-    endpoints: Annotated[list[EndpointBlock], Len(min_length=2, max_length=8)]
+    """What is active has all that it has while it is provisioned."""
 
 
 class L2vpnInactive(SubscriptionModel, is_base=True):

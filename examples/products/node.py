@@ -3,8 +3,6 @@
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from pydantic import computed_field
-
 from orchestrator_dagster import ProductBlockModel, SubscriptionLifecycle, SubscriptionModel
 
 
@@ -50,7 +48,6 @@ class NodeBlockProvisioning(NodeBlockInactive, lifecycle=[SubscriptionLifecycle.
 class NodeBlock(NodeBlockProvisioning, lifecycle=[SubscriptionLifecycle.ACTIVE]):
     loopback: IPv4Address
 
-    @computed_field
     @property
     def title(self) -> str:
         """The node as people call it."""

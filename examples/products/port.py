@@ -4,7 +4,7 @@ from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from examples.products.node import NodeBlock
 from orchestrator_dagster import ProductBlockModel, SubscriptionLifecycle, SubscriptionModel
@@ -58,17 +58,9 @@ class VlanRange(BaseModel):
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-class InterfaceBlockInactive(ProductBlockModel, product_block_name="Interface"):
-    interface_name: str | None = None
-    optic: Optic | None = None
+class InterfaceBlock(ProductBlockModel, product_block_name="Interface"):
+    """An interface of the node. All of it is known from the start, so that one class serves every status."""
 
-
-class InterfaceBlockProvisioning(InterfaceBlockInactive, lifecycle=[SubscriptionLifecycle.PROVISIONING]):
-    interface_name: str
-    optic: Optic
-
-
-class InterfaceBlock(InterfaceBlockProvisioning, lifecycle=[SubscriptionLifecycle.ACTIVE]):
     interface_name: str
     optic: Optic
 
@@ -77,20 +69,17 @@ class PortBlockInactive(ProductBlockModel, product_block_name="Port"):
     port_name: str | None = None
     node: NodeBlock | None = None  # a block of the node's subscription: the port uses it, and never changes it
     vlans: list[VlanRange] = []
-    interfaces: Annotated[list[InterfaceBlockInactive], Len(max_length=8)] = []
+    interfaces: Annotated[list[InterfaceBlock], Len(max_length=8)] = []
 
 
 class PortBlockProvisioning(PortBlockInactive, lifecycle=[SubscriptionLifecycle.PROVISIONING]):
     port_name: str
     node: NodeBlock
     vlans: list[VlanRange]
-    interfaces: Annotated[list[InterfaceBlockProvisioning], Len(min_length=1, max_length=8)]
+    interfaces: Annotated[list[InterfaceBlock], Len(min_length=1, max_length=8)]
 
 
 class PortBlock(PortBlockProvisioning, lifecycle=[SubscriptionLifecycle.ACTIVE]):
-    interfaces: Annotated[list[InterfaceBlock], Len(min_length=1, max_length=8)]
-
-    @computed_field
     @property
     def title(self) -> str:
         """The port as people call it."""

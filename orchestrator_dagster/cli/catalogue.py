@@ -39,7 +39,9 @@ def show(module_name: str | None, python_file: Path | None, workspace: Path | No
     orchestrator = load_orchestrator(module_name, python_file, workspace)
     with orchestrator.database.engine.connect() as connection:
         for product in all_products(connection):
-            click.echo(f"{product.name} ({product.product_type}, {product.tag}, {product.status}): {product.product_id}")
+            click.echo(
+                f"{product.name} ({product.product_type}, {product.tag}, {product.status}): {product.product_id}"
+            )
 
 
 def _show(changes: list[str], otherwise: str) -> None:

@@ -40,13 +40,15 @@ def load_orchestrator(module_name: str | None, python_file: Path | None, workspa
         ConfigurationError: there is no orchestrator, or more than one.
     """
     if module_name:
-        modules, where = [importlib.import_module(module_name)], f"module {module_name}"
+        modules, where = [_import_module(module_name)], f"module {module_name}"
     elif python_file:
         modules, where = [_import_file(python_file)], f"file {python_file}"
     else:
         file = workspace or Path("workspace.yaml")
         modules, where = list(_modules_of(file)), f"workspace {file}"
-    found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Orchestrator)}
+    found = {
+        id(value): value for module in modules for value in vars(module).values() if isinstance(value, Orchestrator)
+    }
     if len(found) != 1:
         count = "several orchestrators" if found else "no orchestrator"
         raise ConfigurationError(f"There is {count} in {where}; name the module with -m")
@@ -62,9 +64,18 @@ def _modules_of(workspace: Path) -> Iterator[ModuleType]:
             if folder := target.get("working_directory"):
                 sys.path.insert(0, str(workspace.parent / folder))
             if kind in ("python_module", "python_package"):
-                yield importlib.import_module(target.get("module_name") or target["package_name"])
+                yield _import_module(target.get("module_name") or target["package_name"])
             elif kind == "python_file":
                 yield _import_file(workspace.parent / (target.get("relative_path") or target["file_name"]))
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigurationError(f"There is no module {name}; run this in its folder, or set PYTHONPATH") from error
 
 
 def _import_file(file: Path) -> ModuleType:

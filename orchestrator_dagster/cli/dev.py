@@ -12,8 +12,8 @@ import click
 
 from orchestrator_dagster.cli.code import load_orchestrator
 from orchestrator_dagster.db.catalogue import apply
-from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.db.engine import engine_for
+from orchestrator_dagster.db.migrate import upgrade
 
 
 @click.command

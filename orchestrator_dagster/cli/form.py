@@ -11,6 +11,7 @@ import yaml
 from orchestrator_dagster.cli.code import code_options, load_orchestrator
 from orchestrator_dagster.errors import RefusalError
 from orchestrator_dagster.forms.describe import FieldDescription, describe_fields
+from orchestrator_dagster.forms.page import page_title
 from orchestrator_dagster.forms.walk import FormWalk
 from orchestrator_dagster.jobs.start import try_start_form
 from orchestrator_dagster.jobs.workflow import Workflow
@@ -54,8 +55,7 @@ def _run_config(workflow: Workflow, walked: FormWalk, given: Mapping[str, Any]) 
         yield "pages:"
     for number, page in enumerate(walked.pages, 1):
         yield ""
-        title = page.model.model_config.get("title")
-        yield f"# Page {number}: {page.model.__name__ if title in (None, 'unknown') else title}"
+        yield f"# Page {number}: {page_title(page.model)}"
         lines = [line for field in describe_fields(page.model) for line in _field(field, page.given)]
         yield from _as_item(lines) if paged else lines
     problems = [error for error in walked.errors if error.path and error.type != "missing"]

@@ -26,9 +26,7 @@ class DueSubscription:
     workflow: str
 
 
-def subscriptions_due_for_validation(
-    connection: Connection, *, since: datetime, limit: int
-) -> list[DueSubscription]:
+def subscriptions_due_for_validation(connection: Connection, *, since: datetime, limit: int) -> list[DueSubscription]:
     """Return the active subscriptions of which no validation was started since a time, the longest waiting first.
 
     Subscriptions that a process works on are left out, but for those that a failed validation holds: to validate them

@@ -74,7 +74,9 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
         related = union(using, used)
         connection.execute(
             select(subscriptions.c.subscription_id)
-            .where(or_(subscriptions.c.subscription_id == subscription_id, subscriptions.c.subscription_id.in_(related)))
+            .where(
+                or_(subscriptions.c.subscription_id == subscription_id, subscriptions.c.subscription_id.in_(related))
+            )
             .order_by(subscriptions.c.subscription_id)
             .with_for_update(key_share=True)
         )

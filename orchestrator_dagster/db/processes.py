@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by, insert as upsert
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator_dagster.db.tables import (
     process_inputs,
@@ -162,21 +163,20 @@ def process_of_run(connection: Connection, run_id: str) -> UUID | None:
 def create_resume_token(connection: Connection, process_id: UUID, created_by: str) -> UUID:
     """Return a token that lets one run go on with a process, once."""
     token: UUID = connection.execute(
-        insert(resume_tokens)
-        .values(process_id=process_id, created_by=created_by)
-        .returning(resume_tokens.c.token)
+        insert(resume_tokens).values(process_id=process_id, created_by=created_by).returning(resume_tokens.c.token)
     ).scalar_one()
     return token
 
 
 def redeem_resume_token(connection: Connection, token: UUID, run_id: str) -> UUID | None:
     """Use a token up for a run and return its process; `None` if another run was faster."""
-    return connection.scalar(
+    process_id: UUID | None = connection.scalar(
         update(resume_tokens)
         .where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
         .values(used_by_run=run_id)
         .returning(resume_tokens.c.process_id)
     )
+    return process_id
 
 
 def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
@@ -351,9 +351,9 @@ def find_processes(
 def _processes() -> Select[Any]:
     links = (
         select(
-            func.array_agg(aggregate_order_by(subscriptions.c.subscription_id, processes_subscriptions.c.created_at)).label(
-                "subscription_ids"
-            ),
+            func.array_agg(
+                aggregate_order_by(subscriptions.c.subscription_id, processes_subscriptions.c.created_at)
+            ).label("subscription_ids"),
             func.array_agg(subscriptions.c.customer_id.distinct()).label("customer_ids"),
             func.min(products.c.name).label("product"),
         )

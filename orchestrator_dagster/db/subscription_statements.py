@@ -140,9 +140,9 @@ CHECK_SAVE = text("""
     )
     SELECT EXISTS (SELECT FROM orchestrator.products WHERE product_id = :product_id) AS product_exists,
            (SELECT json_object_agg(subscription_instance_id, subscription_id) FROM known) AS owners,
-           (SELECT json_agg(name)
-            FROM unnest(CAST(:block_names AS text[])) AS name
-            WHERE NOT EXISTS (SELECT FROM orchestrator.product_blocks AS block WHERE block.name = name)
+           (SELECT json_agg(given.name)
+            FROM unnest(CAST(:block_names AS text[])) AS given (name)
+            WHERE NOT EXISTS (SELECT FROM orchestrator.product_blocks AS block WHERE block.name = given.name)
            ) AS missing_block_names,
            (SELECT json_agg(json_build_array(relation.depends_on_id, subscription.subscription_id,
                                              subscription.description))

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -97,6 +99,7 @@ class _Recording:
                 continue
             self.seen[block.subscription_instance_id] = block
             self._record(path, block, pending)
+        self._refuse_circles()
         return roots
 
     def _refuse_foreign_roots(self, roots: "Sequence[tuple[str, ProductBlockModel]]") -> None:
@@ -105,6 +108,14 @@ class _Recording:
                 "Attempting to save a Foreign `Subscription Instance` directly below a subscription. "
                 "This is not allowed."
             )
+
+    def _refuse_circles(self) -> None:
+        uses = {block_id: chain(*block.links.values()) for block_id, block in self.blocks.items()}
+        try:
+            TopologicalSorter(uses).prepare()
+        except CycleError as error:
+            circle = " -> ".join(map(str, reversed(error.args[1])))
+            raise ModelError(f"A block of the subscription uses itself: {circle}") from error
 
     def _is_recorded(self, path: str, block: "ProductBlockModel") -> bool:
         present = self.seen.get(block.subscription_instance_id)

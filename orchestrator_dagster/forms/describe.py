@@ -67,7 +67,9 @@ _WORDS = {
 
 
 def _text(schema: dict[str, Any]) -> str:
-    return "; ".join(words.format(schema[key]) for key, words in _WORDS.items() if key in schema)
+    words = [text.format(schema[key]) for key, text in _WORDS.items() if key in schema]
+    of_items = _text(schema["items"]) if "items" in schema else ""
+    return "; ".join([*words, f"each {of_items}"] if of_items else words)
 
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -82,7 +84,7 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
             return " | ".join(_type(option, definitions) for option in schema[key])
     if "allOf" in schema:
         return " & ".join(_type(part, definitions) for part in schema["allOf"])
-    kind = schema.get("type", "any")
+    kind: str = schema.get("type", "any")
     if kind == "array":
         return f"list[{_type(schema.get('items', {}), definitions)}]"
     if kind == "object" and "properties" in schema:

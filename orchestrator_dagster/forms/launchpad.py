@@ -39,7 +39,7 @@ def launchpad_config(pages: Sequence[type[BaseModel]]) -> ConfigMapping:
         is_required=False,
         description="The input page by page, for forms where pages share field names or repeat.",
     )
-    return ConfigMapping(config_fn=lambda _: {}, config_schema=dg.Permissive(fields))
+    return ConfigMapping(config_fn=lambda _: {}, config_schema=dg.Permissive(fields))  # type: ignore[no-untyped-call]
 
 
 def _description(field: FieldDescription) -> str:

@@ -42,3 +42,9 @@ def field_names(page: type[BaseModel]) -> dict[str, str]:
         field.validation_alias if isinstance(field.validation_alias, str) else name: name
         for name, field in page.model_fields.items()
     }
+
+
+def page_title(page: type[BaseModel]) -> str:
+    """Return how a page is called: its title, or else the name of its class."""
+    title = page.model_config.get("title")
+    return page.__name__ if title in (None, "unknown") else str(title)

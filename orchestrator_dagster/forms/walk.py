@@ -7,7 +7,6 @@ the walk says that it stopped there.
 """
 
 import difflib
-import inspect
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from orchestrator_dagster.errors import FieldError, RefusalError
-from orchestrator_dagster.forms.page import InputForm, State, field_names
+from orchestrator_dagster.forms.page import InputForm, State, field_names, page_title
 
 PAGES = "pages"
 _MOST_PAGES = 250
@@ -59,12 +58,11 @@ class FormWalk:
         return not self.errors and self.stopped is None
 
 
-def walk(form: InputForm | None, given: Mapping[str, Any]) -> FormWalk:
+def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
     """Answer all pages of `form` from `given`.
 
     Args:
-        form: one page, or a function without (further) arguments that yields pages or returns one. `None` is a form
-            without pages.
+        form: one page, or a function without (further) arguments that yields pages or returns one.
         given: the fields of all pages side by side; or `{"pages": [{...}, {...}]}`, page by page.
 
     Raises:
@@ -78,7 +76,7 @@ def walk(form: InputForm | None, given: Mapping[str, Any]) -> FormWalk:
     """
     answers = _PagedAnswers(given) if PAGES in given and isinstance(given[PAGES], list) else _FlatAnswers(given)
     outcome = FormWalk()
-    generator = _pages_of(form)
+    generator = pages_of(form if isinstance(form, type) else form())
     answer: BaseModel | None = None
     try:
         while True:
@@ -90,7 +88,7 @@ def walk(form: InputForm | None, given: Mapping[str, Any]) -> FormWalk:
                 raw = answers.take(page, len(outcome.pages))
             except _RepeatedFieldError as repeated:
                 outcome.errors.append(repeated.error)
-                outcome.stopped = f"Checking stopped at page {len(outcome.pages) + 1}, {page.__name__}"
+                outcome.stopped = f"Checking stopped at page {len(outcome.pages) + 1}, {page_title(page)}"
                 break
             answer = _answer(page, raw, answers.path(len(outcome.pages)), outcome)
     except StopIteration as end:
@@ -117,15 +115,12 @@ class _RepeatedFieldError(Exception):
         super().__init__(error.msg)
 
 
-def _pages_of(form: InputForm | None) -> Generator[type[BaseModel], Any, Any]:
-    if form is None:
-        return {}
-    made = form if isinstance(form, type) else form()
-    if inspect.isgenerator(made):
-        result: State = yield from made
-        return result
-    page = yield made
-    return page.model_dump()
+def pages_of(made: type[BaseModel] | Generator[type[BaseModel], Any, Any]) -> Generator[type[BaseModel], Any, Any]:
+    """Yield the pages of a form, whether it is one page or a generator of pages, and return what it returns."""
+    if isinstance(made, type):
+        answer = yield made
+        return answer.model_dump()
+    return (yield from made)
 
 
 def _next_page(
@@ -146,7 +141,8 @@ def _next_page(
     except StopIteration:
         raise
     except Exception as error:
-        message = f"Checking stopped after page {len(outcome.pages)}, {outcome.pages[-1].model.__name__}: {_say(error)}"
+        number, page = len(outcome.pages), page_title(outcome.pages[-1].model)
+        message = f"Checking stopped after page {number}, {page}: {_say(error)}"
         raise _CannotGoOnError(message) from error
 
 
@@ -201,22 +197,18 @@ class _FlatAnswers:
         for name in names:
             if name in self._page_of:
                 message = (
-                    f"stands on more than one page ({self._page_of[name]}, {page.__name__}): "
+                    f"stands on more than one page ({self._page_of[name]}, {page_title(page)}): "
                     "give the input page by page, as `pages: [{...}, {...}]`"
                 )
                 raise _RepeatedFieldError(FieldError((name,), message, "repeated_field"))
-        self._page_of.update(dict.fromkeys(names, page.__name__))
+        self._page_of.update(dict.fromkeys(names, page_title(page)))
         return {name: self._given[name] for name in names if name in self._given}
 
     def path(self, _number: int) -> tuple[str | int, ...]:
         return ()
 
     def left(self, _number: int) -> list[FieldError]:
-        return [
-            FieldError((name,), f"is not a field of the form{_did_you_mean(name, self._page_of)}", "extra_forbidden")
-            for name in self._given
-            if name not in self._page_of
-        ]
+        return [_unknown_field((name,), self._page_of) for name in self._given if name not in self._page_of]
 
 
 class _PagedAnswers:
@@ -232,11 +224,7 @@ class _PagedAnswers:
         raw = self._pages[number] if number < len(self._pages) else {}
         if isinstance(raw, Mapping) and page.model_config.get("extra", "ignore") == "ignore":
             names = field_names(page)
-            self._untaken += [
-                FieldError((*self.path(number), name), f"is not a field of the form{_did_you_mean(name, names)}", "extra_forbidden")
-                for name in raw
-                if name not in names
-            ]
+            self._untaken += [_unknown_field((*self.path(number), name), names) for name in raw if name not in names]
         return raw
 
     def path(self, number: int) -> tuple[str | int, ...]:
@@ -249,8 +237,7 @@ class _PagedAnswers:
         ]
 
 
-def _did_you_mean(name: str, known: Mapping[str, str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
+def _unknown_field(loc: tuple[str | int, ...], known: Mapping[str, str]) -> FieldError:
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return FieldError(loc, f"is not a field of the form{hint}", "extra_forbidden")

@@ -1,6 +1,6 @@
 """From a workflow to Dagster's job."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -16,22 +16,26 @@ from orchestrator_dagster.jobs.attach import attach
 from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.start_form import first_page
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.op import AFTER, WORKFLOW_RUN, op_for
+from orchestrator_dagster.ops.op import AFTER, op_for
 from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOutcome
 from orchestrator_dagster.resources import Database
 
 DATABASE = "orchestrator_database"
 
 
-def job_for(workflow: Workflow, resources: Mapping[str, Any] | None = None) -> dg.JobDefinition:
+def job_for(
+    workflow: Workflow, *, products: Sequence[str] = (), resources: Mapping[str, Any] | None = None
+) -> dg.JobDefinition:
     """Return the job of a workflow: its steps as ops in a row, its form as run config.
 
     Args:
         workflow: the workflow.
+        products: the products that it is valid for, for the Launchpad to show.
         resources: all that the steps need. Without them whoever loads the job gives it the resource `orchestrator`
             and those of the steps.
     """
     keys = list(workflow.plan)
+    pages = (first_page(workflow.target, products), workflow.launchpad)
     graph = dg.GraphDefinition(
         name=workflow.name,
         description=workflow.description,
@@ -46,7 +50,7 @@ def job_for(workflow: Workflow, resources: Mapping[str, Any] | None = None) -> d
     return graph.to_job(
         description=workflow.description,
         resource_defs=resources,
-        config=launchpad_config([page for page in (first_page(workflow.target), workflow.launchpad) if page]),
+        config=launchpad_config([page for page in pages if page]),
         executor_def=dg.in_process_executor.configured({"retries": {"disabled": {}}}),
         tags={
             "dagster/max_retries": "0",
@@ -56,7 +60,9 @@ def job_for(workflow: Workflow, resources: Mapping[str, Any] | None = None) -> d
     )
 
 
-def workflow_run_resource(workflows: Mapping[str, Workflow], declaration: CatalogueDeclaration) -> dg.ResourceDefinition:
+def workflow_run_resource(
+    workflows: Mapping[str, Workflow], declaration: CatalogueDeclaration
+) -> dg.ResourceDefinition:
     """Return the resource that runs the steps of a job: a `WorkflowRun` for each Dagster run.
 
     Args:
@@ -97,7 +103,7 @@ class WorkflowRun:
         except (RefusalError, ProcessStateError) as error:
             if self._process is None:
                 self._tag(context, {tags.STATUS: tags.REFUSED, **tags.without_process(context.run.tags)})
-            raise _failure(error) from error
+            raise RefusedRun(error) from None
         self._tag(context, self._news(process, key, outcome))
         yield dg.Output(None, metadata=_metadata(outcome))
 
@@ -135,6 +141,19 @@ class WorkflowRun:
             context.instance.add_run_tags(context.run_id, new)
 
 
+class RefusedRun(dg.Failure):
+    """The run may not start, or not go on with, a process.
+
+    Attributes:
+        refusal: why.
+    """
+
+    def __init__(self, refusal: RefusalError | ProcessStateError) -> None:
+        self.refusal = refusal
+        metadata = {field.path: field.msg for field in refusal.errors} if isinstance(refusal, InputError) else {}
+        super().__init__(description=str(refusal), metadata=metadata, allow_retries=False)
+
+
 def _failure(error: BaseException) -> dg.Failure:
     """Return what Dagster shows of an error. It does not try again: that is for the process to decide."""
     metadata: dict[str, Any] = {}
@@ -143,8 +162,6 @@ def _failure(error: BaseException) -> dg.Failure:
         description = error.description
     else:
         description = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
-    if isinstance(error, InputError):
-        metadata |= {field.path: field.msg for field in error.errors}
     if details := getattr(error, "details", None):
         metadata["details"] = dg.MetadataValue.json(to_jsonable_python(details, fallback=str))
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
@@ -154,7 +171,7 @@ def _metadata(outcome: StepOutcome) -> dict[str, dg.MetadataValue[Any]]:
     """Return what Dagit shows of a step."""
     metadata: dict[str, dg.MetadataValue[Any]] = {"status": dg.MetadataValue.text(outcome.status.value)}
     if outcome.replayed:
-        metadata["replayed"] = dg.MetadataValue.bool(True)  # noqa: FBT003 - Dagster's signature
+        metadata["replayed"] = dg.MetadataValue.bool(True)
     if outcome.changed:
         metadata["changed"] = dg.MetadataValue.text(", ".join(outcome.changed))
     if outcome.subscription_ids:

@@ -77,10 +77,9 @@ class Launching:
             for repository in location.get_repositories().values():
                 if repository.has_job(job_name):
                     return location, repository
-        errors = [str(error.message).strip() for error in self._workspace.get_code_location_entries().values() for error in [error.load_error] if error]
-        raise ConfigurationError(
-            f"No code location of {self._workspace_file} has a job {job_name}" + "".join(f"\n{error}" for error in errors)
-        )
+        entries = self._workspace.get_code_location_entries().values()
+        errors = "".join(f"\n{entry.load_error.message}" for entry in entries if entry.load_error)
+        raise ConfigurationError(f"No code location of {self._workspace_file} has a job {job_name}{errors}")
 
     @cached_property
     def _workspace_file(self) -> Path:

@@ -14,8 +14,8 @@ class Listing(list[_Row]):
     def _repr_html_(self) -> str:
         if not self:
             return "<p>Nothing found.</p>"
-        columns = [name for name in _columns(self[0]) if any(_value(row, name) not in (None, "", (), []) for row in self)]
-        return table(columns, [[_value(row, name) for name in columns] for row in self])
+        filled = [name for name in _columns(self[0]) if any(getattr(row, name) not in (None, "", ()) for row in self)]
+        return table(filled, [[getattr(row, name) for name in filled] for row in self])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -28,10 +28,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _columns(row: Any) -> list[str]:
     shown: Sequence[str] = getattr(row, "shown", None) or list(row.__dataclass_fields__)
     return list(shown)
-
-
-def _value(row: Any, name: str) -> Any:
-    return getattr(row, name)
 
 
 def _text(value: Any) -> str:

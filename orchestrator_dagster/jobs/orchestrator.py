@@ -139,7 +139,9 @@ class Orchestrator:
             WorkflowNotFoundError: there is no workflow of that name.
         """
         if name not in self._jobs:
-            self._jobs[name] = job_for(self.workflow(name), self._all_resources)
+            workflow = self.workflow(name)
+            products = [product.name for product in self.products.values() if workflow in product.workflows]
+            self._jobs[name] = job_for(workflow, products=products, resources=self._all_resources)
         return self._jobs[name]
 
     def connect(self, **options: Any) -> "AbstractContextManager[Session]":

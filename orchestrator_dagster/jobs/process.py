@@ -24,7 +24,16 @@ _POLL_SECONDS = 0.1
 class Process:
     """One run of a workflow, as it was when it was last looked at; `refresh()` looks again."""
 
-    shown = ("process_id", "workflow", "status", "current_step", "product", "subscription_id", "created_by", "started_at")
+    shown = (
+        "process_id",
+        "workflow",
+        "status",
+        "current_step",
+        "product",
+        "subscription_id",
+        "created_by",
+        "started_at",
+    )
 
     def __init__(self, session: "Session", row: ProcessRow, steps: Sequence[StepRow]) -> None:
         self._session = session

@@ -30,9 +30,10 @@ from orchestrator_dagster.db.subscriptions import (
 )
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.repository import use_repository
-from orchestrator_dagster.errors import ProcessStateError, RefusalError
+from orchestrator_dagster.errors import ProcessStateError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.catalogue import fill_if_empty
+from orchestrator_dagster.jobs.job import RefusedRun
 from orchestrator_dagster.jobs.launching import Launching
 from orchestrator_dagster.jobs.listing import Listing
 from orchestrator_dagster.jobs.orchestrator import Orchestrator
@@ -219,11 +220,11 @@ class Session:
                 run_id=run_id,
                 tags={tags.USER: self.user, **more_tags},
             )
-        except Exception as error:
-            if isinstance(error.__cause__, (RefusalError, ProcessStateError)):
-                raise error.__cause__ from None
-            if not isinstance(error, dg.Failure):
-                raise
+        except RefusedRun as refused:
+            raise refused.refusal from None
+        except dg.Failure:
+            # the step log says what failed
+            pass
         return self.process(process_id or run_id)
 
 

@@ -48,23 +48,26 @@ def check_start(workflow: Workflow, standing: SubscriptionStanding) -> None:
         SubscriptionStatusError: its status does not allow the workflow.
         SubscriptionInUseError: other subscriptions use it.
     """
-    who = {"workflow": workflow.name, "subscription_id": standing.subscription_id}
+    name, subscription_id = workflow.name, standing.subscription_id
     holder = standing.holder
     if holder is not None and not may_supersede(workflow, holder):
-        raise SubscriptionOutOfSyncError(**who, held_by=holder.process_id)
+        raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=holder.process_id)
     if not usable_while_out_of_sync(workflow):
         if not standing.insync:
-            raise SubscriptionOutOfSyncError(**who, held_by=None)
-        locked = [related for related in (*standing.in_use_by, *standing.depends_on) if not related.insync]
+            raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=None)
+        related = dict.fromkeys((*standing.in_use_by, *standing.depends_on))
+        locked = [other for other in related if not other.insync]
         if locked:
-            raise RelationsOutOfSyncError(**who, locked_relations=list(dict.fromkeys(locked)))
-    usable_when = WF_USABLE_MAP.get(workflow.name, TARGET_DEFAULT_USABLE_MAP[workflow.target])
+            raise RelationsOutOfSyncError(workflow=name, subscription_id=subscription_id, locked_relations=locked)
+    usable_when = WF_USABLE_MAP.get(name, TARGET_DEFAULT_USABLE_MAP[workflow.target])
     if standing.status not in usable_when:
-        raise SubscriptionStatusError(**who, status=standing.status, usable_when=usable_when)
+        raise SubscriptionStatusError(
+            workflow=name, subscription_id=subscription_id, status=standing.status, usable_when=usable_when
+        )
     if blocked_by_use(workflow):
         using = [related for related in standing.in_use_by if related.status != SubscriptionLifecycle.TERMINATED]
         if using:
-            raise SubscriptionInUseError(**who, unterminated_in_use_by=using)
+            raise SubscriptionInUseError(workflow=name, subscription_id=subscription_id, unterminated_in_use_by=using)
 
 
 def usable_while_out_of_sync(workflow: Workflow) -> bool:

@@ -1,6 +1,6 @@
 """The form that starts a workflow: first the product or the subscription, then what the workflow itself asks for."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,22 +8,32 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from sqlalchemy import Connection
 
 from orchestrator_dagster.db.locks import SubscriptionStanding, is_workflow_of_product, standing
-from orchestrator_dagster.db.products import ProductRow, products_of_workflow
+from orchestrator_dagster.db.products import products_of_workflow
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import StaleDataError, SubscriptionNotFoundError
 from orchestrator_dagster.forms.page import FormPage, State
-from orchestrator_dagster.forms.walk import FormWalk, walk
+from orchestrator_dagster.forms.walk import FormWalk, pages_of, walk
 from orchestrator_dagster.jobs.start_conditions import check_start
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.injection import Ambient, Signature
 
 
-class ProductPage(FormPage):
-    """Which product to create a subscription of."""
+def product_page(names: Sequence[str], check: Callable[[str], str] = str) -> type[BaseModel]:
+    """Return the page that asks for the product of which a subscription is created.
 
-    model_config = ConfigDict(title="Product")
+    Args:
+        names: the products that the workflow is valid for.
+        check: returns what was given, or raises.
+    """
 
-    product: str = Field(description="Name or id of the product")
+    class ProductPage(FormPage):
+        model_config = ConfigDict(title="Product")
+
+        product: Annotated[str, AfterValidator(check)] = Field(
+            description="Name or id of the product", json_schema_extra={"enum": list(names)} if names else None
+        )
+
+    return ProductPage
 
 
 class SubscriptionPage(FormPage):
@@ -37,10 +47,15 @@ class SubscriptionPage(FormPage):
     )
 
 
-def first_page(target: Target) -> type[BaseModel] | None:
-    """Return the page with which a workflow's form begins, without the checks that need a database."""
+def first_page(target: Target, products: Sequence[str] = ()) -> type[BaseModel] | None:
+    """Return the page with which a workflow's form begins, without the checks that need a database.
+
+    Args:
+        target: the workflow's target.
+        products: the products that it is valid for.
+    """
     if target is Target.CREATE:
-        return ProductPage
+        return product_page(products)
     return None if target is Target.SYSTEM else SubscriptionPage
 
 
@@ -66,24 +81,23 @@ def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str,
 
 def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Generator[type[BaseModel], Any, State]:
     products = products_of_workflow(connection, workflow.name)
-    by_name = {product.name: product for product in products} | {str(p.product_id): p for p in products}
+    found = {product.name: product for product in products} | {str(p.product_id): p for p in products}
+    names = [product.name for product in products]
 
-    def find(name_or_id: str) -> str:
-        if name_or_id not in by_name:
-            known = ", ".join(product.name for product in products) or "none: is the catalogue applied?"
+    def check(name_or_id: str) -> str:
+        if name_or_id not in found:
+            known = ", ".join(names) or "none: is the catalogue applied?"
             raise ValueError(f"This workflow is not valid for this product; its products are {known}")
         return name_or_id
 
-    class CreatePage(ProductPage):
-        product: Annotated[str, AfterValidator(find)] = Field(description="Name or id of the product")
-
-    answer = yield CreatePage
-    name_or_id = getattr(answer, "product", None)
-    product: ProductRow | None = by_name.get(name_or_id) if isinstance(name_or_id, str) else None
-    chosen: State = (
+    answer = yield product_page(names, check)
+    # where no product was given the form goes on with any, to find what is wrong on the pages that follow
+    given = getattr(answer, "product", names[0] if names else "")
+    product = found.get(given) if isinstance(given, str) else None
+    chosen = (
         {"product": str(product.product_id), "product_name": product.name}
         if product
-        else {"product": name_or_id, "product_name": name_or_id}
+        else {"product": given, "product_name": given}
     )
     return (yield from _with_own_form(workflow, begin | chosen))
 
@@ -115,6 +129,8 @@ def _subscription_form(
             return version
 
     answer = yield WorkflowSubscriptionPage
+    if not isinstance(getattr(answer, "subscription_id", None), UUID):
+        raise LookupError("what follows depends on the subscription")
     found = standing(connection, answer.subscription_id, lock=False)
     check_start(workflow, found)
     return (yield from _with_own_form(workflow, begin | _about(found)))
@@ -133,12 +149,6 @@ def _with_own_form(workflow: Workflow, state: State) -> Generator[type[BaseModel
     form = workflow.form
     if form is None:
         return state
-    if isinstance(form, type):
-        answer = yield form
-        return state | answer.model_dump()
-    made = form(**Signature(form).arguments(state, Ambient()))
-    if isinstance(made, type):
-        answer = yield made
-        return state | answer.model_dump()
-    result = yield from made
+    made = form if isinstance(form, type) else form(**Signature(form).arguments(state, Ambient()))
+    result: State | None = yield from pages_of(made)
     return state | (result or {})

@@ -227,9 +227,7 @@ def validate_workflow(description: str | None = None) -> _Decorator:
     )
 
 
-def reconcile_workflow(
-    description: str | None = None, additional_steps: Step | StepList | None = None
-) -> _Decorator:
+def reconcile_workflow(description: str | None = None, additional_steps: Step | StepList | None = None) -> _Decorator:
     """Make a workflow that brings the outside back to what the subscription says. It may start out of sync.
 
     Args:

@@ -21,9 +21,7 @@ init = Step("Start", _nothing, StepKind.INIT, key="init")
 done = Step("Done", _nothing, StepKind.DONE, key="done")
 """The last step of a workflow."""
 
-_store_process_subscription = Step(
-    "Create Process Subscription relation", _nothing, key="store_process_subscription"
-)
+_store_process_subscription = Step("Create Process Subscription relation", _nothing, key="store_process_subscription")
 
 
 def store_process_subscription(workflow_target: object = None) -> Step:  # noqa: ARG001 - kept for ports

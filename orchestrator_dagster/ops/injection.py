@@ -2,8 +2,8 @@
 
 import inspect
 import types
-from copy import deepcopy
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 from uuid import UUID

@@ -139,7 +139,7 @@ class ProcessRun:
                 status = StepStatus.COMPLETE if step.kind is StepKind.DONE else StepStatus.SUCCESS
             else:
                 changes, status = {}, StepStatus.SKIPPED
-            row = self._row(planned, status, started_at, changes=changes, conditions=conditions)
+            row = replace(self._row(planned, status, started_at), changes=changes, conditions=conditions)
             if planned.last:
                 release_subscriptions(step_transaction.connection, self.process_id)
             log_step(
@@ -173,9 +173,7 @@ class ProcessRun:
         new = as_state(returned, of=step.function)
         return {key: value for key, value in new.items() if key not in self.state or self.state[key] != value}
 
-    def _row(
-        self, planned: PlannedStep, status: StepStatus, started_at: datetime, **more: Mapping[str, Any] | None
-    ) -> StepRow:
+    def _row(self, planned: PlannedStep, status: StepStatus, started_at: datetime) -> StepRow:
         return StepRow(
             step=planned.key,
             name=planned.step.name,
@@ -184,7 +182,6 @@ class ProcessRun:
             created_by=self._created_by,
             started_at=started_at,
             completed_at=max(started_at, datetime.now(UTC)),
-            **more,
         )
 
     def _landed(self, key: str) -> bool:
@@ -192,7 +189,7 @@ class ProcessRun:
         return any(row.step == key and row.status.finished for row in step_rows_of(self._engine, self.process_id))
 
     def _log_failure(self, planned: PlannedStep, error: BaseException, started_at: datetime) -> None:
-        row = self._row(planned, StepStatus.FAILED, started_at, error=_error_record(error))
+        row = replace(self._row(planned, StepStatus.FAILED, started_at), error=_error_record(error))
         with self._engine.begin() as connection:
             log_step(
                 connection,

@@ -38,7 +38,7 @@ class Step:
 
     Attributes:
         name: the title.
-        function: what it does.
+        function: what it does; for an inputstep the form.
         kind: what it is for.
         key: the function's name; the op's name in the job.
         assignee: who is asked to act when it waits.
@@ -46,7 +46,7 @@ class Step:
     """
 
     name: str
-    function: StepFunction
+    function: Callable[..., Any]
     kind: StepKind = StepKind.STEP
     key: str = ""
     assignee: Assignee = Assignee.SYSTEM
@@ -92,8 +92,7 @@ class StepList(tuple[Step, ...]):
             return StepList([*self, *_with_own_conditions(other)])
         name = getattr(other, "__name__", other)
         raise DefinitionError(
-            "Expected @step decorated function or type Step or StepList, "
-            f"got {type(other)} with name {name} instead."
+            f"Expected @step decorated function or type Step or StepList, got {type(other)} with name {name} instead."
         )
 
     @overload

@@ -13,7 +13,7 @@ from orchestrator_dagster.errors import ProductNotFoundError
 from orchestrator_dagster.resources.database import Database
 
 
-class Products(dg.ConfigurableResource):
+class Products(dg.ConfigurableResource["Products"]):
     """The product catalogue.
 
     Args:
@@ -39,7 +39,7 @@ class Products(dg.ConfigurableResource):
         raise ProductNotFoundError(name_or_id)
 
 
-class Subscriptions(dg.ConfigurableResource):
+class Subscriptions(dg.ConfigurableResource["Subscriptions"]):
     """The subscriptions, as rows for lists. For one with its blocks use its model's `from_subscription`.
 
     Args:
@@ -83,7 +83,7 @@ class Subscriptions(dg.ConfigurableResource):
             )
 
 
-class Processes(dg.ConfigurableResource):
+class Processes(dg.ConfigurableResource["Processes"]):
     """The processes and their step logs.
 
     Args:

@@ -15,7 +15,7 @@ from orchestrator_dagster.db.url import database_url, normalise_url
 from orchestrator_dagster.domain.repository import ambient_repository
 
 
-class Database(dg.ConfigurableResource):
+class Database(dg.ConfigurableResource["Database"]):
     """The orchestrator's Postgres database.
 
     Without a URL it is the one of `ORCHESTRATOR_DATABASE_URL`, or else the embedded server in `DAGSTER_HOME`.

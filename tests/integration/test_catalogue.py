@@ -51,7 +51,7 @@ class InterfaceBlockInactive(ProductBlockModel, product_block_name="Interface"):
     """
 
     title: str | None = None
-    lanes: list[LaneBlock] = []
+    lanes: list[LaneBlock] = []  # noqa: RUF012  pydantic copies it
     optic: OpticBlock | None = None
     parent: "InterfaceBlockInactive | None" = None
 
@@ -285,7 +285,7 @@ def test_two_classes_for_one_block_are_refused(engine: Engine) -> None:
         lane: OtherLaneBlock
 
     road = ProductDeclaration("Road", Road, "A road", "Road", "ROAD")
-    with pytest.raises(ConfigurationError, match="Product block Lane is declared by two classes: .*LaneBlock and "):
+    with pytest.raises(ConfigurationError, match=r"Product block Lane is declared by two classes: .*LaneBlock and "):
         plan(engine, replace(DECLARATION, products=(PRODUCT, road)))
 
 

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 from memory_repository import MemoryRepository
+
 from orchestrator_dagster.domain import use_repository
 
 

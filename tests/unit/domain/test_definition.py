@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal, Union
 
 import pytest
 from annotated_types import Len
+from pydantic import BaseModel, Field, ValidationError, computed_field
+from typing_extensions import TypeAliasType
+
 from orchestrator_dagster.domain import (
     SI,
     ProductBlockModel,
@@ -13,8 +16,6 @@ from orchestrator_dagster.domain import (
     lookup_specialized_type,
 )
 from orchestrator_dagster.errors import DefinitionError, LifecycleError
-from pydantic import BaseModel, Field, ValidationError, computed_field
-from typing_extensions import TypeAliasType
 
 ACTIVE = SubscriptionLifecycle.ACTIVE
 PROVISIONING = SubscriptionLifecycle.PROVISIONING

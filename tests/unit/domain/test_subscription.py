@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from annotated_types import Len
 from memory_repository import MemoryRepository
+from pydantic import BaseModel, Field, ValidationError, computed_field, field_validator, model_validator
+
 from orchestrator_dagster.domain import (
     SUBSCRIPTION_MODEL_REGISTRY,
     ProductBlockModel,
@@ -25,7 +27,6 @@ from orchestrator_dagster.errors import (
     StaleDataError,
     SubscriptionNotFoundError,
 )
-from pydantic import BaseModel, Field, ValidationError, computed_field, field_validator, model_validator
 
 INITIAL, PROVISIONING, ACTIVE, TERMINATED = (
     SubscriptionLifecycle.INITIAL,
