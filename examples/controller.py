@@ -113,7 +113,7 @@ class Controller(dg.ConfigurableResource[None]):
     def _differences(self, intended: Objects) -> dict[str, tuple[Any, Any]]:
         configured = self.all()
         differences: dict[str, tuple[Any, Any]] = {}
-        for key, wanted in intended.items():
+        for key, wanted in json.loads(json.dumps(intended)).items():
             found = configured.get(key)
             if found is None:
                 differences[key] = ("absent", "configured")

@@ -23,7 +23,7 @@ from orchestrator_dagster.db.tables import (
 )
 from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import ProcessNotFoundError, ProcessTakenOverError, WorkflowNotFoundError
+from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError, ProcessTakenOverError
 
 _MOST_REASON = 10_000
 _MOST_TRACEBACK = 50_000
@@ -121,7 +121,7 @@ def insert_process(
         state: the state that the process starts with.
 
     Raises:
-        WorkflowNotFoundError: the catalogue in the database has no such workflow.
+        ConfigurationError: the catalogue in the database has no such workflow.
     """
     inserted = connection.execute(
         insert(processes).from_select(
@@ -137,7 +137,9 @@ def insert_process(
         )
     )
     if not inserted.rowcount:
-        raise WorkflowNotFoundError(workflow)
+        raise ConfigurationError(
+            f"Workflow {workflow} is not in the catalogue of the database: run `orchestrator-dagster catalogue apply`"
+        )
     connection.execute(insert(process_runs).values(run_id=run_id, process_id=process_id))
     connection.execute(
         insert(process_inputs).values(

@@ -4,12 +4,12 @@ Dagster checks run config against its schema before the run exists and reports o
 own check reports everything at once, so the schema here is for reading: every field is optional and takes any value.
 """
 
-import json
 from collections.abc import Sequence
 
 import dagster as dg
 from dagster import ConfigMapping
 from dagster._config import ConfigType, ConfigTypeKind
+from dagster._config.field_utils import FIELD_NO_DEFAULT_PROVIDED
 from pydantic import BaseModel
 
 from orchestrator_dagster.forms.describe import FieldDescription, describe_fields
@@ -23,14 +23,21 @@ class _ShownType(ConfigType):
         super().__init__(key=f"Form.{shown}", given_name=shown, kind=ConfigTypeKind.ANY)
 
 
-def launchpad_config(pages: Sequence[type[BaseModel]]) -> ConfigMapping:
+def launchpad_config(pages: Sequence[type[BaseModel]], *, log_level: str = "DEBUG") -> ConfigMapping:
     """Return the config mapping of a job whose run config is a form.
 
     Args:
         pages: the pages that are known without running the form.
+        log_level: from which level on the console shows what Dagster logs. The event log has everything.
     """
+    loggers = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     fields = {
-        field.name: dg.Field(_ShownType(field.type), is_required=False, description=_description(field))
+        field.name: dg.Field(
+            _ShownType(field.type),
+            is_required=False,
+            default_value=FIELD_NO_DEFAULT_PROVIDED if field.default is None else field.default,
+            description=_description(field),
+        )
         for page in pages
         for field in describe_fields(page)
     }
@@ -39,9 +46,9 @@ def launchpad_config(pages: Sequence[type[BaseModel]]) -> ConfigMapping:
         is_required=False,
         description="The input page by page, for forms where pages share field names or repeat.",
     )
-    return ConfigMapping(config_fn=lambda _: {}, config_schema=dg.Permissive(fields))  # type: ignore[no-untyped-call]
+    return ConfigMapping(config_fn=lambda _: loggers, config_schema=dg.Permissive(fields))  # type: ignore[no-untyped-call]
 
 
 def _description(field: FieldDescription) -> str:
-    needed = "Required" if field.required else f"Default: {json.dumps(field.default)}"
-    return f"{needed}. {field.text[:1].upper()}{field.text[1:]}" if field.text else f"{needed}."
+    needed = "Required" if field.required else "Optional"
+    return f"{needed}; {field.text}" if field.text else needed

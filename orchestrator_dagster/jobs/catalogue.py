@@ -1,14 +1,14 @@
 """The catalogue of a database that is used for the first time."""
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from orchestrator_dagster.db.catalogue import apply
-from orchestrator_dagster.db.products import all_products
+from orchestrator_dagster.db.tables import workflows
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 
 
 def fill_if_empty(engine: Engine, declaration: CatalogueDeclaration) -> None:
     """Write the catalogue into a database that has none. Later changes of the code are applied on request only."""
     with engine.begin() as connection:
-        if not all_products(connection):
+        if connection.execute(select(workflows.c.workflow_id).limit(1)).first() is None:
             apply(connection, declaration)

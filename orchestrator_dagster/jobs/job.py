@@ -24,7 +24,11 @@ DATABASE = "orchestrator_database"
 
 
 def job_for(
-    workflow: Workflow, *, products: Sequence[str] = (), resources: Mapping[str, Any] | None = None
+    workflow: Workflow,
+    *,
+    products: Sequence[str] = (),
+    resources: Mapping[str, Any] | None = None,
+    log_level: str = "DEBUG",
 ) -> dg.JobDefinition:
     """Return the job of a workflow: its steps as ops in a row, its form as run config.
 
@@ -33,6 +37,7 @@ def job_for(
         products: the products that it is valid for, for the Launchpad to show.
         resources: all that the steps need. Without them whoever loads the job gives it the resource `orchestrator`
             and those of the steps.
+        log_level: from which level on the console shows what Dagster logs.
     """
     keys = list(workflow.plan)
     pages = (first_page(workflow.target, products), workflow.launchpad)
@@ -50,7 +55,7 @@ def job_for(
     return graph.to_job(
         description=workflow.description,
         resource_defs=resources,
-        config=launchpad_config([page for page in pages if page]),
+        config=launchpad_config([page for page in pages if page], log_level=log_level),
         executor_def=dg.in_process_executor.configured({"retries": {"disabled": {}}}),
         tags={
             "dagster/max_retries": "0",

@@ -100,7 +100,7 @@ class Orchestrator:
         self.database = database or Database()
         self.validate_every = validate_every
         self._resources = dict(resources or {})
-        self._jobs: dict[str, dg.JobDefinition] = {}
+        self._jobs: dict[tuple[str, str], dg.JobDefinition] = {}
         SUBSCRIPTION_MODEL_REGISTRY.update({product.name: product.model for product in self.products.values()})
 
     @property
@@ -132,17 +132,23 @@ class Orchestrator:
             sensors=[] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)],
         )
 
-    def job(self, name: str) -> dg.JobDefinition:
+    def job(self, name: str, *, log_level: str = "DEBUG") -> dg.JobDefinition:
         """Return the job of a workflow with everything it needs.
+
+        Args:
+            name: the workflow's name.
+            log_level: from which level on the console shows what Dagster logs.
 
         Raises:
             WorkflowNotFoundError: there is no workflow of that name.
         """
-        if name not in self._jobs:
+        if (name, log_level) not in self._jobs:
             workflow = self.workflow(name)
             products = [product.name for product in self.products.values() if workflow in product.workflows]
-            self._jobs[name] = job_for(workflow, products=products, resources=self._all_resources)
-        return self._jobs[name]
+            self._jobs[name, log_level] = job_for(
+                workflow, products=products, resources=self._all_resources, log_level=log_level
+            )
+        return self._jobs[name, log_level]
 
     def connect(self, **options: Any) -> "AbstractContextManager[Session]":
         """Open a session for a notebook or script: run workflows, load and save models, look around.

@@ -50,6 +50,7 @@ class Session:
         instance: the Dagster instance. Default: the one of `DAGSTER_HOME`, or one that is gone with the session.
         workspace: path of the `workspace.yaml` by which `launch` finds the jobs. Default: the one in `DAGSTER_HOME`,
             or else in the current folder.
+        log_level: from which level on `run` shows what Dagster logs; its event log has everything.
 
     Example:
         >>> with orchestrator.connect(user="ada") as wfo:  # doctest: +SKIP
@@ -65,11 +66,13 @@ class Session:
         user: str = "SYSTEM",
         instance: dg.DagsterInstance | None = None,
         workspace: str | os.PathLike[str] | None = None,
+        log_level: str = "ERROR",
     ) -> None:
         self.orchestrator = orchestrator
         self.user = user
         self._given_instance = instance
         self._workspace = workspace
+        self._log_level = log_level
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -212,7 +215,7 @@ class Session:
         self, workflow: str, config: dict[str, Any], more_tags: dict[str, str], *, process_id: UUID | None = None
     ) -> Process:
         run_id = str(uuid4())
-        job = self.orchestrator.job(workflow)
+        job = self.orchestrator.job(workflow, log_level=self._log_level)
         try:
             job.execute_in_process(
                 run_config=config,

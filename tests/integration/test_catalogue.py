@@ -51,7 +51,7 @@ class InterfaceBlockInactive(ProductBlockModel, product_block_name="Interface"):
     """
 
     title: str | None = None
-    lanes: list[LaneBlock] = []  # noqa: RUF012  pydantic copies it
+    lanes: list[LaneBlock] = []
     optic: OpticBlock | None = None
     parent: "InterfaceBlockInactive | None" = None
 
