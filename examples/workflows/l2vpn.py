@@ -166,7 +166,7 @@ def description_of(topology: Topology, customer_id: str, name: str, endpoints: S
 
 
 @retrystep("Configure L2VPN")
-def configure_l2vpn(subscription: L2vpnProvisioning, controller: Controller, idempotency_key: str) -> State:
+def configure_l2vpn(subscription: L2vpnProvisioning | L2vpn, controller: Controller, idempotency_key: str) -> State:
     """Hand the intended configuration to the controller, as often as it takes."""
     controller.put(intended_configuration(subscription), owner=subscription.subscription_id, request_id=idempotency_key)
     return {}

@@ -112,7 +112,7 @@ def assign_loopback(subscription: NodeProvisioning, loopback: IPv4Address) -> St
 
 
 @retrystep("Configure node")
-def configure_node(subscription: NodeProvisioning, controller: Controller, idempotency_key: str) -> State:
+def configure_node(subscription: NodeProvisioning | Node, controller: Controller, idempotency_key: str) -> State:
     """Hand the intended configuration to the controller, as often as it takes."""
     controller.put(intended_configuration(subscription), owner=subscription.subscription_id, request_id=idempotency_key)
     return {}

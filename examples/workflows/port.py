@@ -170,7 +170,7 @@ def interface_blocks(
 
 
 @retrystep("Configure port")
-def configure_port(subscription: PortProvisioning, controller: Controller, idempotency_key: str) -> State:
+def configure_port(subscription: PortProvisioning | Port, controller: Controller, idempotency_key: str) -> State:
     """Hand the intended configuration to the controller, as often as it takes."""
     controller.put(intended_configuration(subscription), owner=subscription.subscription_id, request_id=idempotency_key)
     return {}

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, RootModel, TypeAdapter
 from typing_extensions import TypeAliasType
 
 TYPE = "$type"
@@ -165,6 +165,8 @@ def _decode_parts(kind: Any, data: Any, types: Mapping[str, type]) -> Any:
         return kind(data)
     if issubclass(kind, Enum):
         return kind[data]
+    if issubclass(kind, RootModel):
+        return kind.model_construct(decode(data["root"], types))
     if issubclass(kind, BaseModel):
         return kind.model_construct(set(data), **{name: decode(part, types) for name, part in data.items()})
     if is_dataclass(kind):

@@ -66,7 +66,7 @@ class Session:
         user: str = "SYSTEM",
         instance: dg.DagsterInstance | None = None,
         workspace: str | os.PathLike[str] | None = None,
-        log_level: str = "ERROR",
+        log_level: str = "CRITICAL",
     ) -> None:
         self.orchestrator = orchestrator
         self.user = user
