@@ -1,14 +1,18 @@
 """A Postgres for the tests: one server for the session, a fresh migrated database for each test that asks for one."""
 
+import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from dagster_home import DagsterHome
+from golden_example import golden_folder
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url, text
 
 from orchestrator_dagster.db.engine import dispose_engine, engine_for
@@ -72,6 +76,33 @@ def database_url(new_database: NewDatabase, template_database: str) -> str:
 def engine(database_url: str) -> Engine:
     """An engine on a fresh migrated database."""
     return engine_for(database_url)
+
+
+@pytest.fixture
+def orchestrator_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh migrated database that this process takes for the orchestrator's; no Dagster home."""
+    monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", database_url)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return database_url
+
+
+@pytest.fixture
+def golden(orchestrator_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The golden example's definitions, with a fresh database and a controller of its own."""
+    monkeypatch.setenv("CONTROLLER_DIRECTORY", str(tmp_path / "controller"))
+    monkeypatch.syspath_prepend(str(golden_folder()))
+    return importlib.import_module("golden.definitions")
+
+
+@pytest.fixture
+def dagster_home(orchestrator_database: str, tmp_path: Path) -> DagsterHome:
+    """A Dagster instance for commands and workers, with the golden example, a fresh database and a controller."""
+    return DagsterHome.make(
+        tmp_path / "home",
+        python_path=[golden_folder()],
+        ORCHESTRATOR_DATABASE_URL=orchestrator_database,
+        CONTROLLER_DIRECTORY=str(tmp_path / "controller"),
+    )
 
 
 @pytest.fixture

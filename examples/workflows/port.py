@@ -127,7 +127,9 @@ def create_port_form(product_name: str) -> FormGenerator:
     class InterfacesForm(SubmitFormPage):
         model_config = ConfigDict(title=f"On {node.node.hostname}")
 
-        number: Annotated[int, Field(ge=1, le=200, description="Number of the port on the node")]
+        number: Annotated[
+            int, Field(ge=1, le=200, description="Number of the port on the node"), AfterValidator(check_number)
+        ]
         interfaces: Annotated[Interfaces, AfterValidator(FreeInterfaces(node).check)]
         vlans: VlanRanges
 

@@ -149,6 +149,8 @@ def _encode_parts(kind: Any, value: Any) -> Any:
         return value.name
     if isinstance(value, BaseModel) or is_dataclass(value):
         return {name: encode(part) for name, part in parts_of(value).items()}
+    if isinstance(value, set | frozenset):
+        return sorted((encode(item) for item in value), key=json.dumps)
     if isinstance(value, _SEQUENCES):
         return [encode(item) for item in value]
     if isinstance(value, dict):

@@ -86,7 +86,7 @@ class ValueCodec:
     def _natural(self, value: Any) -> Any:
         try:
             text = self._adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
-            data = _as_stored(json.loads(text))
+            data = _as_stored(_with_ordered_sets(value, json.loads(text)))
             if isinstance(data, dict) and data.keys() == {EXACT}:
                 return _NOTHING
             return data if same(self._read(data), value) else _NOTHING
@@ -153,6 +153,20 @@ def _as_stored(data: Any) -> Any:
         return [_as_stored(item) for item in data]
     elif isinstance(data, dict):
         return {_as_stored(key): _as_stored(item) for key, item in data.items()}
+    return data
+
+
+def _with_ordered_sets(value: Any, data: Any) -> Any:
+    """Bring the items of sets into an order of their own, so that equal sets are equal as JSON."""
+    if isinstance(data, list) and isinstance(value, list | tuple | deque | set | frozenset):
+        items = [_with_ordered_sets(*pair) for pair in zip(value, data, strict=False)]
+        return sorted(items, key=json.dumps) if isinstance(value, set | frozenset) else items
+    if isinstance(data, dict) and isinstance(value, dict):
+        pairs = zip(value.values(), data.items(), strict=False)
+        return {key: _with_ordered_sets(part, item) for part, (key, item) in pairs}
+    if isinstance(data, dict) and isinstance(value, BaseModel):
+        parts = parts_of(value)
+        return {key: _with_ordered_sets(parts.get(key), item) for key, item in data.items()}
     return data
 
 

@@ -1,7 +1,7 @@
 """A process as a notebook or script holds it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +12,7 @@ import dagster as dg
 from orchestrator_dagster.db.processes import ProcessRow, StepRow
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import ProcessNotFoundError, RefusalError
+from orchestrator_dagster.errors import ProcessNotFoundError, ProcessStateError, RefusalError
 from orchestrator_dagster.jobs.listing import Listing, table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Process:
         "status",
         "current_step",
         "product",
-        "subscription_id",
+        "subscription_ids",
         "created_by",
         "started_at",
     )
@@ -71,9 +71,15 @@ class Process:
         return self._row.product
 
     @property
-    def subscription_id(self) -> UUID | None:
-        """The subscription that it works on: the first one, if there are several."""
-        return self._row.subscription_ids[0] if self._row.subscription_ids else None
+    def subscription_id(self) -> UUID:
+        """The subscription that it works on: the first one, if there are several.
+
+        Raises:
+            ProcessStateError: it works on none, or has not created it yet.
+        """
+        if not self._row.subscription_ids:
+            raise ProcessStateError(f"Process {self.process_id} ({self.workflow}, {self.status}) has no subscription")
+        return self._row.subscription_ids[0]
 
     @property
     def subscription_ids(self) -> tuple[UUID, ...]:
@@ -109,6 +115,29 @@ class Process:
     def state(self) -> dict[str, Any]:
         """What the process knows after its last finished step."""
         return self._session.read_state(self.process_id)
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """The JSON schema of what it asks for.
+
+        Raises:
+            ProcessStateError: it does not wait for input.
+        """
+        raise self._asks_for_nothing()
+
+    def resume(self, input: Mapping[str, Any] | None = None) -> Self:  # noqa: A002, ARG002 - what it is
+        """Answer what it asks for.
+
+        Args:
+            input: the fields of the form.
+
+        Raises:
+            ProcessStateError: it does not wait for input.
+        """
+        raise self._asks_for_nothing()
+
+    def _asks_for_nothing(self) -> ProcessStateError:
+        return ProcessStateError(f"Process {self.process_id} is {self.status}: it does not wait for input")
 
     def refresh(self) -> Self:
         """Look again, and return the process."""

@@ -368,8 +368,8 @@ def test_a_vpn_goes_between_ports_of_its_customer(network: Network, nodes: tuple
 
 
 def test_input_errors_of_both_pages_are_reported_together(network: Network, ports: tuple[Port, Port]) -> None:
-    errors = network.refused("create_l2vpn", vpn_between(ports[0], ports[0]) | {"bandwidth": "fast", "mtu": 100})
-    assert errors.keys() == {"bandwidth", "mtu", "endpoints"}
+    errors = network.refused("create_l2vpn", vpn_between(ports[0], ports[0]) | {"service_name": "Hunt!", "mtu": 100})
+    assert errors.keys() == {"service_name", "mtu", "endpoints"}
 
 
 def test_a_port_keeps_the_vlans_that_are_in_use(network: Network, ports: tuple[Port, Port], l2vpn: L2vpn) -> None:

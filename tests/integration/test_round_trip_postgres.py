@@ -128,7 +128,7 @@ def test_a_model_comes_back_as_it_was_saved(engine: Engine, generated: Generated
         assert same(again, loaded)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(trees, min_size=1, max_size=4))
 def test_any_tree_can_become_any_other(engine: Engine, steps: list[tuple[Links, dict[UUID, BlockRecord]]]) -> None:
     """Blocks that come, go, move, and use each other in any way; each save is one version, unless nothing differs."""
