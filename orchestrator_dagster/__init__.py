@@ -35,7 +35,6 @@ from orchestrator_dagster.errors import (
     WorkflowNotFoundError,
 )
 from orchestrator_dagster.forms import FormGenerator, FormPage, State, SubmitFormPage
-from orchestrator_dagster.jobs.orchestrator import Orchestrator, Product
 from orchestrator_dagster.jobs.process import Launch, Process
 from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.start_conditions import (
@@ -66,6 +65,7 @@ from orchestrator_dagster.ops.builtin_steps import (
     unsync_unchecked,
 )
 from orchestrator_dagster.ops.step import Step, StepList, begin, conditional, inputstep, retrystep, step
+from orchestrator_dagster.orchestrator import Orchestrator, Product
 from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
 from orchestrator_dagster.version import __version__
 

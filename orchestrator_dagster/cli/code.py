@@ -12,7 +12,7 @@ import click
 import yaml
 
 from orchestrator_dagster.errors import ConfigurationError
-from orchestrator_dagster.jobs.orchestrator import Orchestrator
+from orchestrator_dagster.orchestrator import Orchestrator
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -164,6 +164,11 @@ def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcom
         ]
         outcome.pages.append(Page(page, raw, valid=False))
         return _as_given(page, raw, {details["loc"][0] for details in error.errors() if details["loc"]})
+    except Exception as error:
+        message = f"at page {len(outcome.pages) + 1}, {page_title(page)}: {_say(error)}"
+        if outcome.errors:
+            raise _CannotGoOnError(f"Checking stopped {message}") from error
+        raise RefusalError(f"The form failed {message}") from error
     outcome.pages.append(Page(page, raw, valid=True))
     return answer
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 import dagster as dg
@@ -36,9 +36,11 @@ from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.job import RefusedRun
 from orchestrator_dagster.jobs.launching import Launching
 from orchestrator_dagster.jobs.listing import Listing
-from orchestrator_dagster.jobs.orchestrator import Orchestrator
 from orchestrator_dagster.jobs.process import Launch, Process
 from orchestrator_dagster.jobs.start import check_start_input
+
+if TYPE_CHECKING:
+    from orchestrator_dagster.orchestrator import Orchestrator
 
 
 class Session:
@@ -61,7 +63,7 @@ class Session:
 
     def __init__(
         self,
-        orchestrator: Orchestrator,
+        orchestrator: "Orchestrator",
         *,
         user: str = "SYSTEM",
         instance: dg.DagsterInstance | None = None,

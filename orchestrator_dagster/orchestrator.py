@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -14,12 +14,11 @@ from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductD
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
 from orchestrator_dagster.jobs.job import DATABASE, job_for, workflow_run_resource
+from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
 from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
-
-if TYPE_CHECKING:
-    from orchestrator_dagster.jobs.session import Session
+from orchestrator_dagster.sensors.validation import validation_sensor
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,6 @@ class Orchestrator:
 
     def definitions(self) -> dg.Definitions:
         """Return what Dagster loads: a job for each workflow, the resources, the validation sensor."""
-        from orchestrator_dagster.sensors.validation import validation_sensor
-
         jobs = [self.job(name) for name in self.workflows]
         return dg.Definitions(
             jobs=jobs,
@@ -150,7 +147,7 @@ class Orchestrator:
             )
         return self._jobs[name, log_level]
 
-    def connect(self, **options: Any) -> "AbstractContextManager[Session]":
+    def connect(self, **options: Any) -> AbstractContextManager[Session]:
         """Open a session for a notebook or script: run workflows, load and save models, look around.
 
         Args:
@@ -160,8 +157,6 @@ class Orchestrator:
             >>> with orchestrator.connect() as wfo:  # doctest: +SKIP
             ...     wfo.run("create_node", {"product": "Node Cisco", "customer_id": "acme"})
         """
-        from orchestrator_dagster.jobs.session import Session
-
         return Session(self, **options)
 
     @cached_property
