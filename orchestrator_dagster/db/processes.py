@@ -262,8 +262,8 @@ def log_step(
             last_status=status,
             last_step=row.step,
             last_modified_at=func.clock_timestamp(),
-            failed_reason=reason and _storable(reason)[:_MOST_REASON],
-            traceback=traceback and _storable(traceback)[-_MOST_TRACEBACK:],
+            failed_reason=reason and storable(reason)[:_MOST_REASON],
+            traceback=traceback and storable(traceback)[-_MOST_TRACEBACK:],
         )
         .returning(processes.c.process_id)
         .cte("fenced")
@@ -392,6 +392,15 @@ def _process_row(row: Row[Any]) -> ProcessRow:
     )
 
 
-def _storable(text: str) -> str:
-    """Return the text without what Postgres cannot store."""
+def storable(text: str) -> str:
+    """Return a text with what Postgres cannot store written out."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def storable_json(value: Any) -> Any:
+    """Return JSON with what Postgres cannot store in its texts written out."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(key): storable_json(item) for key, item in value.items()}
+    return [storable_json(item) for item in value] if isinstance(value, list) else value

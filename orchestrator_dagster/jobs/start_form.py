@@ -91,9 +91,11 @@ def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Ge
         return name_or_id
 
     answer = yield product_page(names, check)
-    # where no product was given the form goes on with any, to find what is wrong on the pages that follow
-    given = getattr(answer, "product", names[0] if names else "")
-    product = found.get(given) if isinstance(given, str) else None
+    given = getattr(answer, "product", None)
+    if not isinstance(given, str):
+        # the form goes on with any product, to find what is wrong on the pages that follow
+        given = names[0] if names else ""
+    product = found.get(given)
     chosen = (
         {"product": str(product.product_id), "product_name": product.name}
         if product

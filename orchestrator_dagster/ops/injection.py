@@ -126,7 +126,7 @@ class _StateFiller:
         except ValidationError as error:
             raise InjectionError(
                 f"Could not convert value {value!r} to {_type_name(self._annotation)} "
-                f"for parameter '{self._name}' of {self._function}: {error}"
+                f"for parameter '{self._name}' of {self._function}: {_reasons(error)}"
             ) from error
 
     def _find(self, state: State) -> Any:
@@ -212,6 +212,12 @@ def _model_types(annotation: Any) -> tuple[type[SubscriptionModel], ...]:
         else:
             return ()
     return tuple(found)
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, details["loc"])), details["msg"]))) for details in error.errors()
+    )
 
 
 def _type_name(annotation: Any) -> str:

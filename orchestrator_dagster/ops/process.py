@@ -12,7 +12,8 @@ from dagster import DagsterExecutionInterruptedError
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 
-from orchestrator_dagster.db.processes import Memory, StepRow, log_step, release_subscriptions, step_rows
+from orchestrator_dagster.db.exact_json import same_json
+from orchestrator_dagster.db.processes import Memory, StepRow, log_step, release_subscriptions, step_rows, storable_json
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError
 from orchestrator_dagster.forms.page import State
@@ -171,7 +172,9 @@ class ProcessRun:
         returned = step.function(**arguments)
         save_models(returned)
         new = as_state(returned, of=step.function)
-        return {key: value for key, value in new.items() if key not in self.state or self.state[key] != value}
+        return {
+            key: value for key, value in new.items() if key not in self.state or not same_json(self.state[key], value)
+        }
 
     def _row(self, planned: PlannedStep, status: StepStatus, started_at: datetime) -> StepRow:
         return StepRow(
@@ -209,7 +212,8 @@ def step_rows_of(engine: Engine, process_id: UUID) -> list[StepRow]:
 
 def _error_record(error: BaseException) -> dict[str, Any]:
     """Return an error as the step log keeps it."""
-    record = {"class": type(error).__name__, "error": str(error)}
+    record: dict[str, Any] = {"class": type(error).__name__, "error": str(error)}
     if details := getattr(error, "details", None):
         record["details"] = to_jsonable_python(details, inf_nan_mode="strings", fallback=str)
-    return record
+    stored: dict[str, Any] = storable_json(record)
+    return stored
