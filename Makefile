@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo dev test lint types pytest test-lowest chaos clean
+.PHONY: demo dev test lint types pytest test-lowest clean
 
 demo: $(VENV)/.installed  ## drive the example's products through their whole life
 	$(BIN)/python -m examples.demo
@@ -21,9 +21,6 @@ types: $(VENV)/.installed
 
 pytest: $(VENV)/.installed
 	$(BIN)/pytest
-
-chaos: $(VENV)/.installed  ## the long kill and contention tests
-	$(BIN)/pytest tests/chaos -m chaos
 
 test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-lowest

@@ -84,14 +84,17 @@ class Services:
         _say_go(process)
         return process
 
-    def require_running(self) -> None:
+    def require_running(self, but: subprocess.Popen[bytes] | None = None) -> None:
         """Make sure that no service ended by itself.
+
+        Args:
+            but: one that may.
 
         Raises:
             ServiceError: one did.
         """
         for service, process in self._running.items():
-            if process.poll() is not None:
+            if process is not but and process.poll() is not None:
                 raise ServiceError(f"{service.name} ended with status {process.returncode}; see {self.logs}")
 
     def stop(self) -> None:

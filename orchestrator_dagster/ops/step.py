@@ -79,8 +79,8 @@ class StepList(tuple[Step, ...]):
     Example:
         >>> @step("Say hello")
         ... def hello() -> State: return {"said": "hello"}
-        >>> print(begin >> hello >> done)
-        StepList [Say hello, Done]
+        >>> print(begin >> hello >> hello)
+        StepList [Say hello, Say hello]
     """
 
     __slots__ = ()
