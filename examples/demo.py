@@ -59,7 +59,7 @@ class DemoError(Exception):
     """The demo did not succeed."""
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error
+class Interrupted(Exception):
     """Somebody wants the demo to end."""
 
 
@@ -80,8 +80,8 @@ class Dagit:
             OSError: it does not answer.
         """
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=60) as answer:  # noqa: S310 - our own address
+        request = Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310 - ours
+        with urlopen(request, timeout=60) as answer:  # noqa: S310 - ours
             data: dict[str, Any] = json.load(answer)["data"]
         return data
 
@@ -225,7 +225,7 @@ def tell_story(services: Services) -> None:
     story = services.start(
         "story",
         [sys.executable, "-m", "examples.story", str(WORKSPACE), "--parent", str(os.getpid())],
-        is_logged=False,
+        is_shown=True,
     )
     while story.poll() is None:
         services.require_running(but=story)

@@ -58,26 +58,25 @@ class Services:
         self._environment = environment
         self._running: dict[Service, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: Sequence[str], *, is_logged: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: Sequence[str], *, is_shown: bool = False) -> subprocess.Popen[bytes]:
         """Start a service. It does nothing before it is on record, so that it cannot be left over unseen.
 
         Args:
             name: what it is for; also the name of its log.
             command: its program and arguments.
-            is_logged: whether what it says goes to its log, rather than to the screen.
+            is_shown: whether its output goes to the screen. Its errors go to the log in any case.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
-        output = (self.logs / f"{name}.log").open("ab") if is_logged else None
+        log = (self.logs / f"{name}.log").open("ab")
         process = subprocess.Popen(  # noqa: S603 - our own commands
             ["/bin/sh", "-c", 'read -r go && exec "$@" < /dev/null', name, *command],
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
+            stdout=None if is_shown else log,
+            stderr=log,
             env=dict(self._environment),
             start_new_session=True,
         )
-        if output:
-            output.close()
+        log.close()
         facts = next(facts for facts in processes() if facts.pid == process.pid)
         self._running[Service(name, process.pid, facts.born)] = process
         self._write()
@@ -173,7 +172,7 @@ def _processes_of_proc() -> Iterator[ProcessFacts]:
 
 
 def _processes_of_ps() -> Iterator[ProcessFacts]:
-    listing = subprocess.run(  # noqa: S603 - a fixed command
+    listing = subprocess.run(
         ["/bin/ps", "-A", "-o", "pid=,pgid=,stat=,lstart="], capture_output=True, text=True, check=True
     )
     for line in listing.stdout.splitlines():

@@ -5,7 +5,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,7 @@ class StoryError(Exception):
     """Something went otherwise than it should."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Start:
     """A workflow to be started.
 
@@ -336,9 +335,9 @@ def main(workspace: Path, parent: int | None) -> None:
     ):
         try:
             print_results(wfo, tell(Story(wfo)))
-        except (StoryError, RefusalError) as error:
-            click.secho(f"\n{error}", fg="red", err=True)
-            sys.exit(1)
+        except Exception as error:
+            click.secho(f"\n{type(error).__name__}: {error}", fg="red")
+            raise
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from ipaddress import IPv4Address
 from typing import Annotated, Any
 
 import pytest
-from orchestrator_dagster import FormGenerator, FormPage, RefusalError
-from orchestrator_dagster.forms import walk
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_forms.validators import Choice, Label, choice_list, read_only_field
+
+from orchestrator_dagster import FormGenerator, FormPage, RefusalError
+from orchestrator_dagster.forms import walk
 
 
 class NamePage(FormPage):

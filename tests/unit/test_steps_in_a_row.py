@@ -1,6 +1,7 @@
 """Steps, lists of steps, and the keys by which the step log knows them."""
 
 import pytest
+
 from orchestrator_dagster import (
     DefinitionError,
     State,
@@ -57,7 +58,7 @@ def test_a_part_of_a_list_is_a_list() -> None:
 
 def test_only_steps_and_lists_of_steps_can_be_put_in_a_row() -> None:
     with pytest.raises(DefinitionError, match=r"Expected @step decorated function .* got <class 'function'>"):
-        begin >> (lambda: {})  # type: ignore[operator]
+        begin >> (lambda: None)  # type: ignore[operator]
 
 
 def test_a_step_is_known_by_its_function_s_name() -> None:
