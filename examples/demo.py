@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -135,21 +136,20 @@ def clean_up() -> None:
 @contextmanager
 def database() -> Iterator[None]:
     """Have the database, with the schema and the catalogue that the example needs."""
-    server = None if os.environ.get("ORCHESTRATOR_DATABASE_URL") else EmbeddedServer(HOME / "postgres")
-    try:
-        with timed("the embedded Postgres" if server else "the database of ORCHESTRATOR_DATABASE_URL"):
-            engine = engine_for(database_url())
+    is_ours = not os.environ.get("ORCHESTRATOR_DATABASE_URL")
+    with ExitStack() as stack:
+        if is_ours:
+            stack.callback(stop_server, EmbeddedServer(HOME / "postgres"))
+        with timed("the embedded Postgres" if is_ours else "the database of ORCHESTRATOR_DATABASE_URL"):
+            url = database_url()
+            engine = engine_for(url)
             engine.connect().close()
+        stack.callback(dispose_engine, url)
         with timed("migrations and catalogue"):
             upgrade(engine)
             with engine.begin() as connection:
                 apply(connection, orchestrator.declaration)
         yield
-    finally:
-        if server:
-            with suppress(OrchestratorError):
-                dispose_engine(database_url())
-            stop_server(server)
 
 
 def stop_server(server: EmbeddedServer) -> None:
@@ -244,14 +244,20 @@ def run() -> None:
         services = Services(HOME, dict(os.environ))
         stack.callback(services.stop)
         stack.enter_context(dagster(services))
+        stack.callback(ignore_signals)
         tell_story(services)
 
 
+def ignore_signals() -> None:
+    """Let nothing disturb what ends the services."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def interrupt(number: int, _frame: FrameType | None) -> None:
-    """Take a signal once, and let nothing disturb what ends the rest."""
-    for known in SIGNALS:
-        signal.signal(known, signal.SIG_IGN)
-    raise Interrupted(signal.Signals(number).name)
+    """Take a signal, once."""
+    ignore_signals()
+    raise Interrupted(f"it was ended by {signal.Signals(number).name}")
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -268,7 +274,9 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         run()
-    except (DemoError, ServiceError, OrchestratorError, Interrupted) as error:
+    except Exception as error:
+        if not isinstance(error, (DemoError, ServiceError, OrchestratorError, Interrupted)):
+            traceback.print_exc()
         click.secho(f"\nThe demo did not succeed: {error}\nThe logs are in {HOME / 'logs'}", fg="red", err=True)
         sys.exit(1)
     click.secho(f"\nEverything that was started is stopped, after {time.monotonic() - began:.0f} s", bold=True)

@@ -5,6 +5,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ class Story:
         try:
             self.wfo.launch(workflow, given)
         except RefusalError as refusal:
-            self._line(workflow, "", "refused", None)
+            self._line(workflow, subject_of(given), "refused")
             say(str(refusal))
         else:
             raise StoryError(f"{workflow} was not refused")
@@ -123,11 +124,11 @@ class Story:
                 f"{process.traceback or ''}"
             )
 
-    def _line(self, workflow: str, what: str, status: str, seconds: float | None) -> None:
+    def _line(self, workflow: str, what: str, status: str, seconds: float | None = None) -> None:
         colour = {"completed": "green", "failed": "red", "refused": "yellow"}.get(status)
-        took = "" if seconds is None else f"{seconds:5.1f} s"
+        took = "" if seconds is None else f" {seconds:5.1f} s"
         clock = f"{time.monotonic() - self.began:6.1f} s"
-        click.echo(f"{clock}  {workflow:16} {what:58} {click.style(f'{status:9}', fg=colour)} {took}".rstrip())
+        click.echo(f"{clock}  {workflow:16} {what:47} {click.style(status, fg=colour)}{took}")
 
 
 def on(workflow: str, subscription_id: UUID, expected: ProcessStatus = ProcessStatus.COMPLETED, **given: Any) -> Start:
@@ -148,6 +149,13 @@ def name_of(process: Process) -> str:
     if process.subscription_id is None:
         return ""
     return SubscriptionModel.from_subscription(process.subscription_id).description
+
+
+def subject_of(given: Mapping[str, Any]) -> str:
+    """Return whom the input of a workflow is about."""
+    if "subscription_id" not in given:
+        return str(given.get("product", ""))
+    return SubscriptionModel.from_subscription(given["subscription_id"]).description
 
 
 def subscription_of(process: Process) -> UUID:
@@ -311,6 +319,12 @@ def print_results(wfo: Session, process: Process) -> None:
     )
 
 
+def keep_screen() -> None:
+    """Leave the screen to this process; what others print to it that are started from here goes to the log."""
+    sys.stdout = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), 1)
+
+
 def end_with(parent: int) -> None:
     """End this process, and what it started, when its parent has ended: nobody would see what it says."""
 
@@ -327,6 +341,7 @@ def end_with(parent: int) -> None:
 @click.option("--parent", type=int, help="Process id of the parent that leads the group of this one.")
 def main(workspace: Path, parent: int | None) -> None:
     """Tell the story on the Dagster instance in DAGSTER_HOME, by the jobs of WORKSPACE."""
+    keep_screen()
     if parent:
         end_with(parent)
     with (

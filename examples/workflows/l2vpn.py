@@ -142,7 +142,7 @@ def construct_l2vpn(
     l2vpn.bandwidth = bandwidth
     l2vpn.mtu = mtu
     l2vpn.endpoints = endpoint_blocks(initial.subscription_id, endpoints)
-    initial.description = description_of(initial.topology, customer_id, service_name, l2vpn.endpoints)
+    initial.description = description_of(customer_id, service_name, l2vpn.endpoints)
     return {"subscription": L2vpnProvisioning.from_other_lifecycle(initial, SubscriptionLifecycle.PROVISIONING)}
 
 
@@ -160,9 +160,9 @@ def endpoint_blocks(
     return [blocks[endpoint.port_id] for endpoint in wanted]
 
 
-def description_of(topology: Topology, customer_id: str, name: str, endpoints: Sequence[EndpointBlock]) -> str:
-    sites = " - ".join(dict.fromkeys(endpoint.port.node.site.name.capitalize() for endpoint in endpoints))
-    return f"{topology.capitalize()} L2VPN {name} for {customer_id}: {sites}"
+def description_of(customer_id: str, service_name: str, endpoints: Sequence[EndpointBlock]) -> str:
+    sites = dict.fromkeys(endpoint.port.node.site.name.capitalize() for endpoint in endpoints)
+    return f"L2VPN {service_name} for {customer_id}, {' - '.join(sites)}"
 
 
 @retrystep("Configure L2VPN")
@@ -200,9 +200,7 @@ def update_l2vpn(subscription: L2vpn, bandwidth: int, mtu: int, endpoints: list[
     l2vpn.bandwidth = bandwidth
     l2vpn.mtu = mtu
     l2vpn.endpoints = endpoint_blocks(subscription.subscription_id, endpoints, l2vpn.endpoints)
-    subscription.description = description_of(
-        subscription.topology, subscription.customer_id, l2vpn.service_name, l2vpn.endpoints
-    )
+    subscription.description = description_of(subscription.customer_id, l2vpn.service_name, l2vpn.endpoints)
     obsolete = sorted(before.keys() - intended_configuration(subscription).keys())
     return {"subscription": subscription, "obsolete": obsolete}
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSON, JSONB, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator_dagster.db.tables import (
@@ -281,7 +281,7 @@ def log_step(
         "status": literal(row.status.value),
         "run_id": literal(row.run_id),
         "created_by": literal(row.created_by),
-        "changes": bindparam("changes", dict(row.changes or {}), type_=JSONB),
+        "changes": bindparam("changes", dict(row.changes or {}), type_=JSON),
         "conditions": bindparam("conditions", row.conditions or None, type_=JSONB(none_as_null=True)),
         "error": bindparam("error", row.error, type_=JSONB(none_as_null=True)),
         "started_at": literal(row.started_at),

@@ -99,8 +99,8 @@ def _block(block_id: UUID | None, tree: Tree, other: Tree) -> dict[str, Any] | N
 
 
 def _lists(tree: Tree) -> Set[tuple[UUID | None, str]]:
-    """Return the fields that are known to be lists, since they hold more than one block."""
-    return {(place.in_use_by_id, place.attribute) for place in tree.links if place.position > 0}
+    """Return the fields that hold lists: what the record says, and what has more than one block."""
+    return tree.lists | {(place.in_use_by_id, place.attribute) for place in tree.links if place.position > 0}
 
 
 def _paths(tree: Tree, lists: Set[tuple[UUID | None, str]]) -> tuple[dict[str, UUID], dict[UUID, str]]:

@@ -1,6 +1,6 @@
 """The rows that a subscription record is made of, as values: what is compared, checked and written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -46,11 +46,13 @@ class Tree:
         blocks: its own blocks, by id.
         links: the block at each place, its own and those of other subscriptions.
         owners: the subscription that a linked block of another subscription belongs to, where the record says it.
+        lists: the fields of blocks, and of the subscription itself (None), that hold lists, where the record says it.
     """
 
     blocks: Mapping[UUID, BlockRow] = field(default_factory=dict)
     links: Mapping[Place, UUID] = field(default_factory=dict)
     owners: Mapping[UUID, UUID] = field(default_factory=dict)
+    lists: Set[tuple[UUID | None, str]] = frozenset()
 
     @property
     def relations(self) -> dict[Place, UUID]:
@@ -114,6 +116,8 @@ def _tree(record: SubscriptionRecord, own: Mapping[UUID, BlockRecord]) -> Tree:
             for linked in links.values()
             if linked in record.blocks and linked not in own
         },
+        lists={(None, attribute) for attribute in record.lists}
+        | {(block_id, attribute) for block_id, block in own.items() for attribute in block.lists},
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
@@ -197,8 +197,8 @@ process_inputs = Table(
     _id("input_id"),
     Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("input_type", Text, nullable=False),
-    Column("input", JSONB, nullable=False, comment="as it was given"),
-    Column("state", JSONB, nullable=False, comment="what it adds to the state"),
+    Column("input", JSON, nullable=False, comment="as it was given"),
+    Column("state", JSON, nullable=False, comment="what it adds to the state"),
     Column("created_by", Text, nullable=False),
     Column("input_time", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("input_type IN ('initial_state', 'user_input')", name="input_type"),
@@ -223,7 +223,7 @@ process_steps = Table(
     Column("status", Text, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("created_by", Text, nullable=False),
-    Column("changes", JSONB, nullable=False, comment="the difference that the step made to the state"),
+    Column("changes", JSON, nullable=False, comment="the difference that the step made to the state"),
     Column("conditions", JSONB(none_as_null=True), comment="what conditionals decided when this step was reached"),
     Column("error", JSONB(none_as_null=True)),
     Column("started_at", DateTime(timezone=True), nullable=False),

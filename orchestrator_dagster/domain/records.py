@@ -77,6 +77,7 @@ def record_of(subscription: "SubscriptionModel") -> SubscriptionRecord:
         version=subscription.version,
         roots=roots,
         blocks=recording.blocks,
+        lists=_lists(subscription),
     )
 
 
@@ -138,6 +139,7 @@ class _Recording:
             label=block.label,
             values=checked_values(block, path) if is_own else {},
             links=self._links(block, path, pending) if is_own else {},
+            lists=_lists(block),
         )
 
     def _links(
@@ -193,3 +195,7 @@ def _dumped(at: ValueField, given: Any, valid: Any, path: str) -> Any:
 
 def _join(*parts: str | int) -> str:
     return ".".join(str(part) for part in parts if part != "")
+
+
+def _lists(model: "DomainModel") -> frozenset[str]:
+    return frozenset(at.key for at in fields_of(type(model)).blocks.values() if at.many)

@@ -30,6 +30,7 @@ class BlockRecord:
         label: free text.
         values: the resource types as JSON, those that are `None` included.
         links: the blocks it depends on, by attribute and in order.
+        lists: the attributes that hold a list of blocks. The history needs them for its paths; not known when loaded.
     """
 
     subscription_instance_id: UUID
@@ -39,6 +40,7 @@ class BlockRecord:
     label: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
+    lists: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class SubscriptionRecord:
         roots: the blocks directly below the subscription, by attribute and in order.
         blocks: every block that can be reached, those of other subscriptions included. Of these only the ids matter
             when saving: a block is written by its owner alone.
+        lists: the attributes among the roots that hold a list of blocks; not known when loaded.
     """
 
     subscription_id: UUID
@@ -66,6 +69,7 @@ class SubscriptionRecord:
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
     roots: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
     blocks: Mapping[UUID, BlockRecord] = field(default_factory=dict)
+    lists: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)

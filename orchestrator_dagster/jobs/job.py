@@ -102,9 +102,11 @@ class WorkflowRun:
             outcome = process.run(key, context, context.resources.original_resource_dict)
         except StepFailedError as error:
             self._tag(context, {tags.STATUS: ProcessStatus.FAILED.value})
-            if isinstance(error.__cause__, dg.DagsterExecutionInterruptedError):
-                raise error.__cause__ from None
-            raise _failure(error.__cause__ or error) from error.__cause__
+            cause = error.__cause__ or error
+            if not isinstance(cause, Exception):
+                # Dagster terminates the run, or something wants Python to exit
+                raise cause from None
+            raise _failure(cause) from cause
         except (RefusalError, ProcessStateError) as error:
             if self._process is None:
                 self._tag(context, {tags.STATUS: tags.REFUSED, **tags.without_process(context.run.tags)})
@@ -135,9 +137,9 @@ class WorkflowRun:
             tags.PROCESS_ID: str(process.process_id),
             tags.WORKFLOW: self._workflow.name,
             tags.TARGET: self._workflow.target.value,
-            tags.PRODUCT: row.product or process.state.get("product_name", ""),
+            tags.PRODUCT: row.product or str(process.state.get("product_name", "")),
             tags.SUBSCRIPTION_ID: tags.joined(row.subscription_ids),
-            tags.CUSTOMER_ID: tags.joined(row.customer_ids) or process.state.get("customer_id", ""),
+            tags.CUSTOMER_ID: tags.joined(row.customer_ids) or str(process.state.get("customer_id", "")),
         }
         return {tag: value for tag, value in about.items() if value}
 

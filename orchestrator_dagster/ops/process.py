@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from dagster import DagsterExecutionInterruptedError
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 
@@ -109,11 +108,12 @@ class ProcessRun:
             row = self._commit(planned, ambient, started_at)
         except ProcessTakenOverError:
             raise
-        except (Exception, DagsterExecutionInterruptedError) as error:
-            if not self._landed(key):
+        except BaseException as error:
+            landed = self._landed(key)
+            if landed is None:
                 self._log_failure(planned, error, started_at)
                 raise StepFailedError(f"Step {planned.step.name} failed") from error
-            row = next(row for row in step_rows_of(self._engine, self.process_id) if row.step == key)
+            row = landed
         self._memory = self._memory.after(row)
         changes = row.changes or {}
         return StepOutcome(row.status, changed=tuple(changes), subscription_ids=tuple(subscription_ids(changes)))
@@ -187,9 +187,11 @@ class ProcessRun:
             completed_at=max(started_at, datetime.now(UTC)),
         )
 
-    def _landed(self, key: str) -> bool:
-        """Whether a commit that was interrupted, as by a lost connection, has arrived all the same."""
-        return any(row.step == key and row.status.finished for row in step_rows_of(self._engine, self.process_id))
+    def _landed(self, key: str) -> StepRow | None:
+        """Return the row of a step whose commit was interrupted, as by a lost connection, but arrived all the same."""
+        with self._engine.connect() as connection:
+            rows = step_rows(connection, self.process_id)
+        return next((row for row in rows if row.step == key and row.status.finished), None)
 
     def _log_failure(self, planned: PlannedStep, error: BaseException, started_at: datetime) -> None:
         row = replace(self._row(planned, StepStatus.FAILED, started_at), error=_error_record(error))
@@ -202,12 +204,6 @@ class ProcessRun:
                 reason=str(error) or type(error).__name__,
                 traceback="".join(traceback.format_exception(error)),
             )
-
-
-def step_rows_of(engine: Engine, process_id: UUID) -> list[StepRow]:
-    """Return the step log of a process, oldest row first."""
-    with engine.connect() as connection:
-        return step_rows(connection, process_id)
 
 
 def _error_record(error: BaseException) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_everything_that_is_created_is_active_in_sync_and_configured(
         "vlans/osl-pe1/lag-1/100",
         "vlans/trd-pe1/ae1/100",
     }
-    assert l2vpn.description == "Point-to-point L2VPN hunt-trd-osl for hunt: Oslo - Trondheim"
+    assert l2vpn.description == "L2VPN hunt-trd-osl for hunt, Oslo - Trondheim"
     assert [endpoint.title for endpoint in l2vpn.l2vpn.endpoints] == [
         "VLAN 100 at lag-1 on osl-pe1",
         "VLAN 100 at ae1 on trd-pe1",
@@ -346,7 +346,7 @@ def test_the_endpoints_of_a_vpn_are_on_different_ports(network: Network, ports: 
 def test_a_vlan_is_used_once_on_a_port(network: Network, ports: tuple[Port, Port], l2vpn: L2vpn) -> None:
     errors = network.refused("create_l2vpn", vpn_between(*ports) | {"service_name": "hunt-backup"})
     assert errors["endpoints.0"] == (
-        "VLAN 100 on port lag-1 on osl-pe1 is in use by Point-to-point L2VPN hunt-trd-osl for hunt: Oslo - Trondheim"
+        "VLAN 100 on port lag-1 on osl-pe1 is in use by L2VPN hunt-trd-osl for hunt, Oslo - Trondheim"
     )
     network.l2vpn(*ports, service_name="hunt-backup", endpoints=vpn_between(*ports, vlan=101)["endpoints"])
 
@@ -374,7 +374,7 @@ def test_input_errors_of_both_pages_are_reported_together(network: Network, port
 
 def test_a_port_keeps_the_vlans_that_are_in_use(network: Network, ports: tuple[Port, Port], l2vpn: L2vpn) -> None:
     errors = network.refused("modify_port", of(ports[0]) | {"vlans": ["200-299"]})
-    assert errors["vlans"].startswith("VLAN 100 must stay: it is in use by Point-to-point L2VPN hunt-trd-osl")
+    assert errors["vlans"].startswith("VLAN 100 must stay: it is in use by L2VPN hunt-trd-osl")
 
 
 def test_what_a_form_has_not_seen_the_controller_refuses(network: Network, controller: Controller) -> None:

@@ -661,6 +661,13 @@ def test_history_names_a_value_by_the_path_of_its_model(connection: Connection, 
     }
 
 
+def test_history_counts_the_blocks_of_a_list_that_has_one(connection: Connection, store: PostgresRepository) -> None:
+    record, port, lanes = a_port(store, a_node(store)[1], channels=1)
+    record = with_block(with_values(record, lanes[0], vlan=7), replace(port, lists=frozenset({"channels"})))
+    store.save_subscription(record)
+    assert history(connection, record)[1] == {"port.channels.0.vlan": {"before": 0, "after": 7}}
+
+
 def test_history_shows_blocks_that_came_and_went(connection: Connection, store: PostgresRepository) -> None:
     _, node = a_node(store)
     record, port, lanes = a_port(store, node)

@@ -5,7 +5,7 @@ Revision 0001, the first.
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 revision = "0001"
 down_revision = None
@@ -281,8 +281,8 @@ def upgrade() -> None:
         sa.Column("input_id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("process_id", sa.Uuid(), nullable=False),
         sa.Column("input_type", sa.Text(), nullable=False),
-        sa.Column("input", JSONB(), nullable=False, comment="as it was given"),
-        sa.Column("state", JSONB(), nullable=False, comment="what it adds to the state"),
+        sa.Column("input", JSON(), nullable=False, comment="as it was given"),
+        sa.Column("state", JSON(), nullable=False, comment="what it adds to the state"),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("input_time", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("input_type IN ('initial_state', 'user_input')", name=op.f("ck_process_inputs_input_type")),
@@ -329,7 +329,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
-        sa.Column("changes", JSONB(), nullable=False, comment="the difference that the step made to the state"),
+        sa.Column("changes", JSON(), nullable=False, comment="the difference that the step made to the state"),
         sa.Column(
             "conditions",
             JSONB(none_as_null=True),
