@@ -66,6 +66,7 @@ class Story:
 
     def __init__(self, wfo: Session) -> None:
         self.wfo = wfo
+        self.subscription_ids: dict[UUID, None] = {}
         self.began = time.monotonic()
 
     def chapter(self, title: str) -> None:
@@ -89,6 +90,7 @@ class Story:
                 if process is not None:
                     del pending[launch]
                     ended[start] = process
+                    self.subscription_ids.update(dict.fromkeys(process.subscription_ids))
                     self._tell(start, process, time.monotonic() - began)
             time.sleep(POLL_SECONDS)
         return [ended[start] for start in starts]
@@ -241,7 +243,7 @@ def tell(story: Story) -> Process:
     story.run_on("terminate_l2vpn", vpn)
     story.run(on("terminate_port", oslo_port), on("terminate_port", trondheim_port))
     story.run(on("terminate_node", oslo), on("terminate_node", trondheim))
-    check_end(story.wfo, [oslo, trondheim, oslo_port, trondheim_port, vpn])
+    check_end(story)
     return modified.refresh()
 
 
@@ -263,16 +265,16 @@ def free_number() -> int:
     return next(number for number in range(1, 255) if number not in taken)
 
 
-def check_end(wfo: Session, subscription_ids: Sequence[UUID]) -> None:
-    """Make sure that nothing is left of subscriptions, here and in the network.
+def check_end(story: Story) -> None:
+    """Make sure that nothing is left of the subscriptions, here and in the network.
 
     Raises:
         StoryError: something is.
     """
-    found = {row.subscription_id: row for row in wfo.subscriptions()}
-    for row in map(found.__getitem__, subscription_ids):
-        if row.status != SubscriptionLifecycle.TERMINATED or not row.insync:
-            raise StoryError(f"{row.description} is {row.status}{'' if row.insync else ', out of sync'}")
+    for subscription in map(SubscriptionModel.from_subscription, story.subscription_ids):
+        if subscription.status != SubscriptionLifecycle.TERMINATED or not subscription.insync:
+            in_sync = "" if subscription.insync else ", out of sync"
+            raise StoryError(f"{subscription.description} is {subscription.status}{in_sync}")
     if left := list(Controller().all()):
         raise StoryError(f"The network still has {', '.join(left)}")
 
@@ -286,21 +288,21 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         click.echo("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
 
 
-def print_results(wfo: Session, process: Process) -> None:
-    """Print the subscriptions, and the step log of a process."""
+def print_results(story: Story, process: Process) -> None:
+    """Print the story's subscriptions, and the step log of a process."""
     print_table(
         "Subscriptions",
         ("subscription", "product", "description", "status", "in sync", "version"),
         [
             (
-                str(row.subscription_id)[:8],
-                row.product,
+                row.subscription_id,
+                row.product.name,
                 row.description,
                 row.status,
                 "yes" if row.insync else "no",
                 row.version,
             )
-            for row in reversed(wfo.subscriptions())
+            for row in map(SubscriptionModel.from_subscription, story.subscription_ids)
         ],
     )
     print_table(
@@ -349,7 +351,8 @@ def main(workspace: Path, parent: int | None) -> None:
         orchestrator.connect(user="demo", instance=instance, workspace=workspace) as wfo,
     ):
         try:
-            print_results(wfo, tell(Story(wfo)))
+            story = Story(wfo)
+            print_results(story, tell(story))
         except Exception as error:
             click.secho(f"\n{type(error).__name__}: {error}", fg="red")
             raise

@@ -191,9 +191,11 @@ class RelatedSubscription:
     description: str
     status: str
     insync: bool
+    held_by: UUID | None = None
 
     def __str__(self) -> str:
-        return f"{self.subscription_id} ({self.description}, {self.status}{'' if self.insync else ', out of sync'})"
+        held = f", held by process {self.held_by}" if self.held_by else "" if self.insync else ", out of sync"
+        return f"{self.subscription_id} ({self.description}, {self.status}{held})"
 
 
 class StartConditionError(RefusalError):

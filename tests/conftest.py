@@ -72,6 +72,13 @@ def database_url(new_database: NewDatabase, template_database: str) -> str:
     return new_database(template_database)
 
 
+@pytest.fixture(scope="module")
+def module_database_url(database_server: URL, template_database: str) -> Iterator[str]:
+    """The URL of a migrated database that the tests of a module share: each must look at its own rows only."""
+    with _database(database_server, template_database) as url:
+        yield url
+
+
 @pytest.fixture
 def engine(database_url: str) -> Engine:
     """An engine on a fresh migrated database."""

@@ -17,9 +17,10 @@ from uuid import UUID
 
 from annotated_types import Len
 from hypothesis import strategies as st
-from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
 from pydantic import AnyUrl, BaseModel, Field, RootModel, create_model
 from typing_extensions import TypedDict
+
+from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
 
 
 class Colour(Enum):
@@ -189,7 +190,9 @@ def generated_models(draw: st.DrawFn) -> GeneratedModel:
     """Draw a class of subscriptions with a root block, which has one block, perhaps another, and a list of blocks."""
     number = next(_numbers)
     leaf, leaf_kinds = draw(_block_classes(f"Leaf {number}", {}))
-    middle, middle_kinds = draw(_block_classes(f"Middle {number}", {"leaves": Annotated[list[leaf], Len(max_length=3)]}))
+    middle, middle_kinds = draw(
+        _block_classes(f"Middle {number}", {"leaves": Annotated[list[leaf], Len(max_length=3)]})
+    )
     root, root_kinds = draw(
         _block_classes(
             f"Root {number}",

@@ -167,7 +167,7 @@ def _without_status(blocks: Mapping[UUID, BlockRecord]) -> dict[UUID, BlockRecor
 
 
 def _as_jsonb(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What Postgres gives back: keys in its order, numbers as `numeric` writes them, neither NUL nor half surrogates."""
+    """What Postgres gives back: keys in another order, numbers as `numeric` writes them; it refuses a NUL."""
     text = json.dumps(dict(values), allow_nan=False, sort_keys=True)
     json.dumps(dict(values), ensure_ascii=False).encode()
     if "\\u0000" in text.replace("\\\\", ""):

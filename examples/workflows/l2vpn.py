@@ -110,7 +110,7 @@ def _endpoints_by_default(present: Sequence[EndpointBlock]) -> Any:
     return [{"port_id": endpoint.port.owner_subscription_id, "vlan": endpoint.vlan} for endpoint in present]
 
 
-def create_l2vpn_form(product: UUID, product_name: str) -> FormGenerator:
+def create_l2vpn_form(product: UUID) -> FormGenerator:
     names = {subscription.l2vpn.service_name for subscription in active(L2vpn)}
 
     def check_name(name: str) -> str:
@@ -119,7 +119,7 @@ def create_l2vpn_form(product: UUID, product_name: str) -> FormGenerator:
         return name
 
     class CreateL2vpnForm(FormPage):
-        model_config = ConfigDict(title=f"New {product_name}")
+        model_config = ConfigDict(title="New L2VPN")
 
         customer_id: CustomerId
         service_name: Annotated[ServiceName, AfterValidator(check_name)]

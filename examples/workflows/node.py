@@ -55,7 +55,7 @@ def description_of(hostname: str, site: Site, role: NodeRole) -> str:
     return f"{role.capitalize()} node {hostname} in {site.name.capitalize()}"
 
 
-def create_node_form(product_name: str) -> FormGenerator:
+def create_node_form() -> FormGenerator:
     nodes = [subscription.node for subscription in active(Node)]
     hostnames = {node.hostname for node in nodes}
     nodes_by_loopback = {node.loopback: node.hostname for node in nodes}
@@ -73,7 +73,7 @@ def create_node_form(product_name: str) -> FormGenerator:
         return loopback
 
     class CreateNodeForm(FormPage):
-        model_config = ConfigDict(title=f"New {product_name}")
+        model_config = ConfigDict(title="New node")
 
         hostname: Annotated[Hostname, AfterValidator(check_hostname)]
         site: Site

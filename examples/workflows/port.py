@@ -107,9 +107,9 @@ def ports_on(node: Node) -> list[Port]:
     return [found for found in active(Port) if found.port.node.subscription_instance_id == node_id]
 
 
-def create_port_form(product_name: str) -> FormGenerator:
+def create_port_form() -> FormGenerator:
     class CreatePortForm(FormPage):
-        model_config = ConfigDict(title=f"New {product_name}")
+        model_config = ConfigDict(title="New port")
 
         customer_id: CustomerId
         node_id: Annotated[UUID, ActiveSubscription("Node")] = Field(title="Node")

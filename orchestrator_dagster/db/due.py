@@ -29,8 +29,8 @@ class DueSubscription:
 def subscriptions_due_for_validation(connection: Connection, *, since: datetime, limit: int) -> list[DueSubscription]:
     """Return the active subscriptions of which no validation was started since a time, the longest waiting first.
 
-    Subscriptions that a process works on are left out, but for those that a failed validation holds: to validate them
-    again is what shows whether the drift is gone.
+    Subscriptions that a process works on are left out, but for those that a validation holds which failed, or whose
+    worker died: to validate them again is what shows whether the drift is gone.
 
     Args:
         connection: where to look.
@@ -63,7 +63,10 @@ def subscriptions_due_for_validation(connection: Connection, *, since: datetime,
             subscriptions.c.status == SubscriptionLifecycle.ACTIVE,
             or_(
                 subscriptions.c.held_by.is_(None),
-                and_(holder.c.last_status == ProcessStatus.FAILED, holder_workflow.c.target == Target.VALIDATE),
+                and_(
+                    holder.c.last_status.in_([ProcessStatus.FAILED, ProcessStatus.RUNNING]),
+                    holder_workflow.c.target == Target.VALIDATE,
+                ),
             ),
             func.coalesce(last_validated, since) <= since,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, or_, select, union, update
+from sqlalchemy import Connection, Select, select, text, update
 
 from orchestrator_dagster.db.tables import (
     processes,
@@ -22,6 +22,8 @@ from orchestrator_dagster.errors import (
     SubscriptionNotFoundError,
     SubscriptionNotHeldError,
 )
+
+_ONE_START_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('orchestrator start', 0))")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
     Args:
         connection: the transaction.
         subscription_id: the subscription.
-        lock: keep it, and the subscriptions it is related to, as they are until the transaction ends. Rows are locked
-            in the order of their ids, so that starts on related subscriptions wait for each other and never dead-lock.
+        lock: keep it as it is until the transaction ends, and keep others from doing the same with its relations. The
+            subscription's row is locked first, then the one lock that all starts take, which nobody waits with: so
+            of two starts on related subscriptions one sees the other, and neither waits for ever.
 
     Raises:
         SubscriptionNotFoundError: there is none with that id.
@@ -71,15 +74,8 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
     using = _related(subscription_id, "in_use_by_id", "depends_on_id")
     used = _related(subscription_id, "depends_on_id", "in_use_by_id")
     if lock:
-        related = union(using, used)
-        connection.execute(
-            select(subscriptions.c.subscription_id)
-            .where(
-                or_(subscriptions.c.subscription_id == subscription_id, subscriptions.c.subscription_id.in_(related))
-            )
-            .order_by(subscriptions.c.subscription_id)
-            .with_for_update(key_share=True)
-        )
+        lock_subscription(connection, subscription_id)
+        connection.execute(_ONE_START_AT_A_TIME)
     row = connection.execute(
         select(
             subscriptions,
@@ -129,7 +125,9 @@ def _relations(connection: Connection, related: Select[tuple[UUID]]) -> tuple[Re
         .where(subscriptions.c.subscription_id.in_(related))
         .order_by(subscriptions.c.description, subscriptions.c.subscription_id)
     )
-    return tuple(RelatedSubscription(row.subscription_id, row.description, row.status, row.insync) for row in rows)
+    return tuple(
+        RelatedSubscription(row.subscription_id, row.description, row.status, row.insync, row.held_by) for row in rows
+    )
 
 
 def is_workflow_of_product(connection: Connection, workflow: str, product_id: UUID) -> bool:
@@ -155,7 +153,7 @@ def hold(connection: Connection, subscription_id: UUID, process_id: UUID) -> boo
         SubscriptionNotHeldError: another process holds it.
         SubscriptionNotFoundError: there is none with that id.
     """
-    held_by = _holder_for_update(connection, subscription_id)
+    held_by = lock_subscription(connection, subscription_id)
     if held_by == process_id:
         return True
     if held_by is not None:
@@ -172,12 +170,17 @@ def require_held(connection: Connection, subscription_id: UUID, process_id: UUID
     Raises:
         SubscriptionNotHeldError: another process holds it, or none.
     """
-    held_by = _holder_for_update(connection, subscription_id)
+    held_by = lock_subscription(connection, subscription_id)
     if held_by != process_id:
         raise SubscriptionNotHeldError(subscription_id=subscription_id, held_by=held_by)
 
 
-def _holder_for_update(connection: Connection, subscription_id: UUID) -> UUID | None:
+def lock_subscription(connection: Connection, subscription_id: UUID) -> UUID | None:
+    """Keep a subscription's row from being changed by others until the transaction ends; return its holder.
+
+    Raises:
+        SubscriptionNotFoundError: there is none with that id.
+    """
     row = connection.execute(
         select(subscriptions.c.held_by)
         .where(subscriptions.c.subscription_id == subscription_id)

@@ -66,6 +66,8 @@ class ProcessRow:
     last_step: str | None
     assignee: Assignee
     run_id: str
+    lease: int
+    plan: tuple[str, ...]
     created_by: str
     started_at: datetime
     last_modified_at: datetime
@@ -106,6 +108,7 @@ def insert_process(
     workflow: str,
     run_id: str,
     created_by: str,
+    plan: Sequence[str],
     given: Mapping[str, Any],
     state: Mapping[str, Any],
 ) -> None:
@@ -117,6 +120,7 @@ def insert_process(
         workflow: name of the workflow.
         run_id: id of the Dagster run that works on it.
         created_by: who started it.
+        plan: the names of the workflow's steps.
         given: the input as it was given.
         state: the state that the process starts with.
 
@@ -125,7 +129,7 @@ def insert_process(
     """
     inserted = connection.execute(
         insert(processes).from_select(
-            ["process_id", "workflow_id", "is_task", "last_status", "run_id", "created_by"],
+            ["process_id", "workflow_id", "is_task", "last_status", "run_id", "created_by", "plan"],
             select(
                 literal(process_id),
                 workflows.c.workflow_id,
@@ -133,6 +137,7 @@ def insert_process(
                 literal(ProcessStatus.RUNNING.value),
                 literal(run_id),
                 literal(created_by),
+                literal(list(plan), JSON),
             ).where(workflows.c.name == workflow, workflows.c.deleted_at.is_(None)),
         )
     )
@@ -171,7 +176,7 @@ def create_resume_token(connection: Connection, process_id: UUID, created_by: st
 
 
 def redeem_resume_token(connection: Connection, token: UUID, run_id: str) -> UUID | None:
-    """Use a token up for a run and return its process; `None` if another run was faster."""
+    """Use a token up for a run and return its process; `None` for one that is unknown or was used."""
     process_id: UUID | None = connection.scalar(
         update(resume_tokens)
         .where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
@@ -187,25 +192,64 @@ def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
     return get_process(connection, process_id)
 
 
-def hand_over(connection: Connection, process_id: UUID, run_id: str) -> None:
-    """Make a run the only one that may write to a process; whichever wrote until now cannot any more."""
+def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:
+    """Make a run the only one that may write to a process, and return the number by which it proves that.
+
+    Whichever wrote until now cannot any more, even a worker of the same run that was thought dead.
+    """
     connection.execute(upsert(process_runs).values(run_id=run_id, process_id=process_id).on_conflict_do_nothing())
-    connection.execute(
+    lease: int = connection.execute(
         update(processes)
         .where(processes.c.process_id == process_id)
         .values(
             run_id=run_id,
+            lease=processes.c.lease + 1,
             last_status=ProcessStatus.RUNNING,
             last_modified_at=func.now(),
             failed_reason=None,
             traceback=None,
         )
+        .returning(processes.c.lease)
+    ).scalar_one()
+    return lease
+
+
+def mark_interrupted(connection: Connection, process_id: UUID, lease: int, reason: str) -> bool:
+    """Let a process that a run left behind in the middle stand as failed; return whether it did.
+
+    The caller makes sure that no living run works on it.
+
+    Args:
+        connection: the transaction.
+        process_id: id of the process.
+        lease: number of the lease of the run that left it behind.
+        reason: what to say.
+    """
+    marked = connection.execute(
+        update(processes)
+        .where(
+            processes.c.process_id == process_id,
+            processes.c.lease == lease,
+            processes.c.last_status == ProcessStatus.RUNNING,
+        )
+        .values(last_status=ProcessStatus.FAILED, failed_reason=reason, last_modified_at=func.now())
     )
+    return marked.rowcount > 0
+
+
+def given_input(connection: Connection, process_id: UUID) -> dict[str, Any]:
+    """Return the input that a process was started with, as it was given."""
+    given: dict[str, Any] = connection.execute(
+        select(process_inputs.c.input).where(
+            process_inputs.c.process_id == process_id, process_inputs.c.input_type == "initial_state"
+        )
+    ).scalar_one()
+    return given
 
 
 def recall(connection: Connection, process_id: UUID) -> Memory:
     """Return what the step log knows of a process."""
-    initial = connection.execute(
+    initial: dict[str, Any] = connection.execute(
         select(process_inputs.c.state).where(
             process_inputs.c.process_id == process_id, process_inputs.c.input_type == "initial_state"
         )
@@ -244,11 +288,12 @@ def log_step(
     process_id: UUID,
     row: StepRow,
     *,
+    lease: int,
     status: ProcessStatus,
     reason: str | None = None,
     traceback: str | None = None,
 ) -> None:
-    """Add a row to the step log and say where the process stands, if the row's run may still write to the process.
+    """Add a row to the step log and say where the process stands, if the writer's lease is the newest one.
 
     Both are one statement, so that a run that lost its process can neither log nor, as the statement fails, commit.
 
@@ -257,7 +302,7 @@ def log_step(
     """
     fenced = (
         update(processes)
-        .where(processes.c.process_id == process_id, processes.c.run_id == row.run_id)
+        .where(processes.c.process_id == process_id, processes.c.lease == lease)
         .values(
             last_status=status,
             last_step=row.step,
@@ -294,14 +339,15 @@ def log_step(
 
 def abort_process(connection: Connection, process_id: UUID, *, by_run: str, row_name: str, user: str) -> None:
     """End a process that no run works on: log why, and let go of its subscriptions."""
-    connection.execute(
+    lease = connection.execute(
         update(processes)
         .where(processes.c.process_id == process_id)
-        .values(run_id=by_run, last_status=ProcessStatus.ABORTED, last_modified_at=func.now())
-    )
+        .values(lease=processes.c.lease + 1)
+        .returning(processes.c.lease)
+    ).scalar_one()
     now = connection.execute(select(func.clock_timestamp())).scalar_one()
     row = StepRow("abort", row_name, StepStatus.ABORT, by_run, user, started_at=now, completed_at=now)
-    log_step(connection, process_id, row, status=ProcessStatus.ABORTED)
+    log_step(connection, process_id, row, lease=lease, status=ProcessStatus.ABORTED, reason=row_name)
     release_subscriptions(connection, process_id)
 
 
@@ -380,6 +426,8 @@ def _process_row(row: Row[Any]) -> ProcessRow:
         last_step=row.last_step,
         assignee=Assignee(row.assignee),
         run_id=row.run_id,
+        lease=row.lease,
+        plan=tuple(row.plan),
         created_by=row.created_by,
         started_at=row.started_at,
         last_modified_at=row.last_modified_at,

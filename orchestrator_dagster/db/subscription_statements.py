@@ -129,17 +129,23 @@ LOCK_SUBSCRIPTION = text("""
     FOR NO KEY UPDATE
 """)
 
-# What a save has to know of the rest of the database. The lock keeps the blocks that are going to be linked from being
-# deleted before the save is committed.
+# What a save has to know of the rest of the database. The locks keep the blocks that are going to be linked from being
+# deleted, and their subscriptions from being terminated, before the save is committed.
 CHECK_SAVE = text("""
     WITH known AS (
-        SELECT subscription_instance_id, subscription_id
-        FROM orchestrator.subscription_instances
-        WHERE subscription_instance_id = ANY(:unknown_blocks)
-        FOR KEY SHARE
+        SELECT instance.subscription_instance_id, subscription.subscription_id, subscription.status,
+               subscription.held_by
+        FROM orchestrator.subscription_instances AS instance
+        JOIN orchestrator.subscriptions AS subscription USING (subscription_id)
+        WHERE instance.subscription_instance_id = ANY(:unknown_blocks)
+        ORDER BY subscription.subscription_id
+        FOR KEY SHARE OF instance
+        FOR SHARE OF subscription
     )
     SELECT EXISTS (SELECT FROM orchestrator.products WHERE product_id = :product_id) AS product_exists,
            (SELECT json_object_agg(subscription_instance_id, subscription_id) FROM known) AS owners,
+           (SELECT json_agg(DISTINCT subscription_id::text) FROM known WHERE status = 'terminated') AS terminated,
+           (SELECT json_agg(DISTINCT held_by::text) FROM known WHERE held_by IS NOT NULL) AS holders,
            (SELECT json_agg(given.name)
             FROM unnest(CAST(:block_names AS text[])) AS given (name)
             WHERE NOT EXISTS (SELECT FROM orchestrator.product_blocks AS block WHERE block.name = given.name)
@@ -152,6 +158,16 @@ CHECK_SAVE = text("""
             JOIN orchestrator.subscriptions AS subscription USING (subscription_id)
             WHERE relation.depends_on_id = ANY(:removed_blocks)
               AND subscription.subscription_id <> :subscription_id) AS users_of_removed
+""")
+
+TERMINATING = text("""
+    SELECT subscription.subscription_id, process.process_id
+    FROM orchestrator.processes AS process
+    JOIN orchestrator.workflows AS workflow USING (workflow_id)
+    JOIN orchestrator.subscriptions AS subscription ON subscription.held_by = process.process_id
+    WHERE process.process_id = ANY(CAST(:holders AS uuid[]))
+      AND process.process_id IS DISTINCT FROM CAST(:process_id AS uuid)
+      AND workflow.target = 'TERMINATE'
 """)
 
 # The version is compared once more for a subscription that two processes create at the same time: there was no row to

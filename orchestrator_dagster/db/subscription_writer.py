@@ -72,7 +72,7 @@ def save_subscription(connection: Connection, record: SubscriptionRecord, author
         _link_process(connection, record.subscription_id, author)
         return record.version
     changes |= tree_changes(before, after)
-    _check_database(connection, record, "product.product_id" in changes, before, after, difference)
+    _check_database(connection, record, author, "product.product_id" in changes, before, after, difference)
     version = _write_subscription(connection, record, author, changes)
     _write_blocks(connection, record, difference)
     _write_relations(connection, difference)
@@ -114,12 +114,16 @@ def _not_given(record: SubscriptionRecord, block_id: UUID) -> ModelError:
 def _check_database(
     connection: Connection,
     record: SubscriptionRecord,
+    author: Author,
     new_product: bool,
     before: Tree,
     after: Tree,
     difference: _Difference,
 ) -> None:
-    """Check what the record says of the rest of the database: in one statement, or none if it says nothing new."""
+    """Check what the record says of the rest of the database: in one statement, or none if it says nothing new.
+
+    One more is needed where a process works on a subscription that is going to be linked.
+    """
     new_blocks = after.blocks.keys() - before.blocks.keys()
     new_links = after.foreign - before.foreign
     names = after.block_names - before.block_names
@@ -142,6 +146,7 @@ def _check_database(
         raise ModelError(f"Not in the catalogue: product block {', '.join(found.missing_block_names)}")
     _check_new_blocks(record, new_blocks, owners)
     _check_new_links(record, new_links, owners)
+    _check_not_ending(connection, record, author, found.terminated or [], found.holders or [])
     _check_removed(record, before, found.users_of_removed or [])
 
 
@@ -159,6 +164,27 @@ def _check_new_links(record: SubscriptionRecord, new_links: Set[UUID], owners: M
         raise ModelError(
             f"Subscription {record.subscription_id} links blocks that do not exist: {', '.join(map(str, missing))}"
         )
+
+
+def _check_not_ending(
+    connection: Connection,
+    record: SubscriptionRecord,
+    author: Author,
+    terminated: Sequence[str],
+    holders: Sequence[str],
+) -> None:
+    """Check that nothing is linked that is, or is about to be, terminated."""
+    if terminated:
+        raise ModelError(
+            f"Subscription {record.subscription_id} links blocks of {', '.join(terminated)}, which is terminated"
+        )
+    if holders:
+        parameters = {"holders": list(holders), "process_id": author.process_id}
+        for ending in connection.execute(statements.TERMINATING, parameters):
+            raise ModelError(
+                f"Subscription {record.subscription_id} links blocks of {ending.subscription_id}, "
+                f"which process {ending.process_id} is terminating"
+            )
 
 
 def _check_removed(record: SubscriptionRecord, before: Tree, users: Sequence[Sequence[Any]]) -> None:

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from annotated_types import Len, MinLen
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, EncodedBytes, EncodedStr, Field, Json
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
@@ -105,6 +105,7 @@ def fields_of(model: type["DomainModel"]) -> ModelFields:
             check_field_lifecycle(name, block_field.types, model.__lifecycles__)
             blocks[name] = block_field
         else:
+            _refuse_encoded(model, name, info)
             values[name] = ValueField(name, _key(name, info), info, model.model_config)
     return ModelFields(blocks, values)
 
@@ -132,6 +133,15 @@ def _block_field(model: type, name: str, info: FieldInfo) -> BlockField | None:
             )
         return None
     return BlockField(name, _key(name, info), shape.types, shape.many, shape.optional, shape.min_length, info)
+
+
+def _refuse_encoded(model: type, name: str, info: FieldInfo) -> None:
+    bare, metadata = _strip(info.rebuild_annotation())
+    if any(item is Json or isinstance(item, Json | EncodedBytes | EncodedStr) for item in [bare, *metadata]):
+        raise DefinitionError(
+            f"{model.__qualname__}.{name}: a type that decodes what it is given cannot be validated twice, as models "
+            "are; declare the decoded type"
+        )
 
 
 def _shape(annotation: Any) -> _Shape | None:

@@ -186,7 +186,10 @@ def checked_values(model: "DomainModel", path: str) -> dict[str, Any]:
 
 def _dumped(at: ValueField, given: Any, valid: Any, path: str) -> Any:
     if not same(given, valid) and given != valid:
-        raise ModelError(f"{path}: {given!r} was set in place, where validation makes it {valid!r}; assign it instead")
+        raise ModelError(
+            f"{path}: validation makes {valid!r} of {given!r}; assign such a value instead of changing it in place, "
+            "and let validators give back what they gave before"
+        )
     try:
         return at.codec.dump(valid)
     except ModelError as error:

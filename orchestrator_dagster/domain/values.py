@@ -65,7 +65,7 @@ class ValueCodec:
             data = {EXACT: encode(value)}
             if same(self._read(data), value):
                 return data
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
+        except (AttributeError, LookupError, OverflowError, PydanticUserError, TypeError, ValueError) as error:
             raise ModelError(f"cannot be stored: {error}") from error
         raise ModelError(f"cannot be stored: {value!r} does not read back as the same value")
 
@@ -116,7 +116,7 @@ class ValueCodec:
 
 def _is_plain(annotation: Any) -> bool:
     """Whether JSON holds exactly the values of the annotation, so that reading needs no conversion."""
-    if annotation in (str, int, float, bool, None, NoneType):
+    if annotation in (str, int, bool, None, NoneType):
         return True
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

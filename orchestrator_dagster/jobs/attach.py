@@ -1,30 +1,38 @@
 """Which process a Dagster run belongs to.
 
 A run's tags are inherited from the run it re-executes and prove nothing. What counts is in our own tables: a run that
-was seen before, a token that lets a run go on with a process, the process of the run that is re-executed in part.
+was seen before, a token that lets one run go on with a process, the process of the run that is re-executed in part.
 Everything else starts a new process.
 """
 
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 from dagster import DagsterInstance, DagsterRun
 from sqlalchemy import Connection, Engine
 
+from orchestrator_dagster.db.leases import Lease
 from orchestrator_dagster.db.processes import (
+    Memory,
     ProcessRow,
+    StepRow,
     hand_over,
     lock_process,
     process_of_run,
     recall,
     redeem_resume_token,
+    step_rows,
 )
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.errors import ProcessStateError, RefusalError
 from orchestrator_dagster.jobs.start import Start, start_process
 from orchestrator_dagster.jobs.tags import RESUME_TOKEN, user_of
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.process import ProcessRun
+from orchestrator_dagster.ops.process import ProcessRun, require_earlier_steps
+
+_FROM_FAILURE = "dagster/is_resume_retry"
+_FIRST_LEASE = 1
 
 
 def attach(
@@ -37,79 +45,125 @@ def attach(
         workflow: the workflow of the run's job.
         run: the Dagster run.
         first_step: key of the step that the run is about to do first.
-        instance: where the state of other runs is looked up.
+        instance: where other runs are looked up.
 
     Raises:
         RefusalError: the process is not started.
         ProcessStateError: the run may not go on with the process.
     """
     with engine.begin() as connection:
-        process_id = _process_to_go_on_with(connection, run)
-        if process_id is not None:
-            _go_on(connection, process_id, workflow, run, instance)
-            memory = recall(connection, process_id)
-    if process_id is None:
-        process_id = UUID(run.run_id)
-        _require_first_step(workflow, first_step)
-        given: dict[str, Any] = dict(run.run_config)
-        memory = start_process(engine, Start(workflow, process_id, run.run_id, user_of(run), given))
+        process_id = _process_to_go_on_with(connection, run, workflow)
+    lease = _take_lease(engine, process_id or UUID(run.run_id))
+    try:
+        if process_id is None:
+            _require_whole(run, workflow, first_step)
+            process_id, number = UUID(run.run_id), _FIRST_LEASE
+            memory = start_process(engine, Start(workflow, process_id, run.run_id, user_of(run), dict(run.run_config)))
+        else:
+            with engine.begin() as connection:
+                memory, number = _go_on(connection, process_id, workflow, run, first_step, instance)
+    except BaseException:
+        lease.release()
+        raise
     return ProcessRun(
         engine,
         process_id=process_id,
         run_id=run.run_id,
+        lease=lease,
+        lease_number=number,
         created_by=user_of(run),
         plan=workflow.plan,
         memory=memory,
     )
 
 
-def _process_to_go_on_with(connection: Connection, run: DagsterRun) -> UUID | None:
+def _take_lease(engine: Engine, process_id: UUID) -> Lease:
+    lease = Lease.take(engine, process_id)
+    if lease is None:
+        raise ProcessStateError(f"Process {process_id} is being worked on by another run")
+    return lease
+
+
+def _process_to_go_on_with(connection: Connection, run: DagsterRun, workflow: Workflow) -> UUID | None:
     known = process_of_run(connection, run.run_id)
     if known is not None:
         return known
-    if token := run.tags.get(RESUME_TOKEN):
-        redeemed = redeem_resume_token(connection, UUID(token), run.run_id)
-        if redeemed is not None:
-            return redeemed
-    if run.parent_run_id and _is_partial(run):
-        return process_of_run(connection, run.parent_run_id)
-    return None
+    token = run.tags.get(RESUME_TOKEN)
+    if token:
+        process_id = _redeemed(connection, token, run.run_id)
+        if process_id is not None:
+            return process_id
+        if not run.parent_run_id:
+            raise ProcessStateError("The token by which this run was to go on with a process was used already")
+    if not run.parent_run_id:
+        return None
+    parents = process_of_run(connection, run.parent_run_id)
+    return parents if parents is not None and _goes_on(connection, parents, run, workflow) else None
 
 
-def _is_partial(run: DagsterRun) -> bool:
-    """Whether a re-execution is meant to go on, rather than to do everything once more."""
-    return run.step_keys_to_execute is not None or bool(run.resolved_op_selection)
+def _redeemed(connection: Connection, token: str, run_id: str) -> UUID | None:
+    try:
+        return redeem_resume_token(connection, UUID(token), run_id)
+    except ValueError:
+        return None
+
+
+def _goes_on(connection: Connection, parents_process: UUID, run: DagsterRun, workflow: Workflow) -> bool:
+    """Whether a re-execution is meant to go on with the process of its parent, rather than to start a new one.
+
+    Re-execution *from failure* selects what is left to do. When that is everything, since Dagster never heard of a step
+    that was done, only what the step log has tells it from a re-execution of *all steps*.
+    """
+    if run.tags.get(_FROM_FAILURE) == "true" or not _selects_all(run, workflow):
+        return True
+    if run.step_keys_to_execute is None:
+        return False
+    finished = recall(connection, parents_process).finished
+    return finished <= {next(iter(workflow.plan))}
+
+
+def _selects_all(run: DagsterRun, workflow: Workflow) -> bool:
+    selections = (run.step_keys_to_execute, run.resolved_op_selection)
+    return all(selected is None or set(selected) >= set(workflow.plan) for selected in selections)
 
 
 def _go_on(
-    connection: Connection, process_id: UUID, workflow: Workflow, run: DagsterRun, instance: DagsterInstance
-) -> None:
-    """Make the run the process's active one.
+    connection: Connection,
+    process_id: UUID,
+    workflow: Workflow,
+    run: DagsterRun,
+    first_step: str,
+    instance: DagsterInstance,
+) -> tuple[Memory, int]:
+    """Make the run the process's active one; return what the step log knows, and the number of the run's lease.
 
     Raises:
-        ProcessStateError: the process has ended, is of another workflow, or another run goes on with it.
+        ProcessStateError: the process has ended, is of another workflow, or has gone on elsewhere.
     """
     process = lock_process(connection, process_id)
+    rows = step_rows(connection, process_id)
     if process.workflow != workflow.name:
         raise ProcessStateError(f"Process {process_id} is of workflow {process.workflow}, not of {workflow.name}")
-    _require_newest(process, run, instance)
-    if process.status is ProcessStatus.COMPLETED:
-        # All was done, but the worker died before Dagster heard of it: the run passes every step by.
-        return
     if process.status is ProcessStatus.ABORTED:
-        raise ProcessStateError(f"Process {process_id} was aborted; start a new one")
-    hand_over(connection, process_id, run.run_id)
+        raise ProcessStateError(f"Process {process_id} was aborted: {process.failed_reason}")
+    _require_newest(process, run, instance)
+    memory = recall(connection, process_id)
+    if process.status is ProcessStatus.COMPLETED:
+        # all was done, but the worker died before Dagster heard of it: the run passes every step by
+        return memory, process.lease
+    _require_same_steps(process, rows, workflow)
+    require_earlier_steps(workflow.plan, memory.finished, first_step)
+    return memory, hand_over(connection, process_id, run.run_id)
 
 
 def _require_newest(process: ProcessRow, run: DagsterRun, instance: DagsterInstance) -> None:
-    if process.run_id == run.run_id:
+    """Make sure that the run re-executes the newest run of the process, as far as Dagster still has that."""
+    if run.parent_run_id is None or process.run_id == run.run_id:
         return
     newest = instance.get_run_by_id(process.run_id)
     if newest is None:
         return
-    if not newest.is_finished:
-        raise ProcessStateError(f"Process {process.process_id} is being worked on by run {newest.run_id}")
-    if run.parent_run_id not in (None, newest.run_id):
+    if run.parent_run_id != newest.run_id:
         raise ProcessStateError(
             f"Process {process.process_id} has gone on in run {newest.run_id}: re-execute that one, not an older one"
         )
@@ -117,9 +171,31 @@ def _require_newest(process: ProcessRow, run: DagsterRun, instance: DagsterInsta
         raise ProcessStateError(f"Process {process.process_id} is completed; start a new one")
 
 
-def _require_first_step(workflow: Workflow, first_step: str) -> None:
-    first = next(iter(workflow.plan))
-    if first_step != first:
+def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: Workflow) -> None:
+    """Make sure that the log's rows still mean the steps that have their keys.
+
+    A step that a workflow has once is known by its name. The first, second and third of several are known by their
+    order only, so there must be as many as when the process was started, under the same titles.
+    """
+    before, now = Counter(process.plan), Counter(step.key for step in workflow.steps)
+    repeated = {name for name in before | now if max(before[name], now[name]) > 1}
+    for name in repeated:
+        if before[name] != now[name]:
+            raise ProcessStateError(
+                f"Process {process.process_id} cannot go on: step {name} occurs {now[name]} times in {workflow.name} and "
+                f"occurred {before[name]} times when the process was started; nothing tells which of them are done"
+            )
+    for row in rows:
+        planned = workflow.plan.get(row.step)
+        if row.status.finished and planned and planned.step.key in repeated and planned.step.name != row.name:
+            raise ProcessStateError(
+                f"Process {process.process_id} cannot go on: step {row.step} was '{row.name}' when it was done, "
+                f"and is now '{planned.step.name}'"
+            )
+
+
+def _require_whole(run: DagsterRun, workflow: Workflow, first_step: str) -> None:
+    if first_step != next(iter(workflow.plan)) or not _selects_all(run, workflow):
         raise RefusalError(
-            f"A process of {workflow.name} starts with its first step, {first}; this run begins with {first_step}"
+            f"A process of {workflow.name} is started with all of its steps; this run selects some of them"
         )

@@ -1,6 +1,6 @@
 """From a workflow to Dagster's job."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -75,11 +75,15 @@ def workflow_run_resource(
         declaration: the catalogue, for a database that has none.
     """
 
-    def workflow_run(context: dg.InitResourceContext) -> WorkflowRun:
+    def workflow_run(context: dg.InitResourceContext) -> Iterator[WorkflowRun]:
         run = context.run
         if run is None:
             raise DefinitionError("Steps run in a job only")
-        return WorkflowRun(workflows[run.job_name], getattr(context.resources, DATABASE), declaration)
+        workflow_run = WorkflowRun(workflows[run.job_name], getattr(context.resources, DATABASE), declaration)
+        try:
+            yield workflow_run
+        finally:
+            workflow_run.close()
 
     return dg.ResourceDefinition(workflow_run, required_resource_keys={DATABASE})
 
@@ -98,10 +102,10 @@ class WorkflowRun:
         """Run the step of the op, and tell Dagster about it."""
         key = str(context.op_handle)
         try:
-            process = self._process = self._process or self._attach(context, key)
+            process = self._process or self._attach(context, key)
             outcome = process.run(key, context, context.resources.original_resource_dict)
         except StepFailedError as error:
-            self._tag(context, {tags.STATUS: ProcessStatus.FAILED.value})
+            self._tag(context, lambda: {tags.STATUS: ProcessStatus.FAILED.value})
             cause = error.__cause__ or error
             if not isinstance(cause, Exception):
                 # Dagster terminates the run, or something wants Python to exit
@@ -109,16 +113,23 @@ class WorkflowRun:
             raise _failure(cause) from cause
         except (RefusalError, ProcessStateError) as error:
             if self._process is None:
-                self._tag(context, {tags.STATUS: tags.REFUSED, **tags.without_process(context.run.tags)})
-            raise RefusedRun(error) from None
-        self._tag(context, self._news(process, key, outcome))
+                inherited = context.run.tags
+                self._tag(context, lambda: {tags.STATUS: tags.REFUSED, **tags.without_process(inherited)})
+            raise RefusedRun(error) from error.__cause__
+        self._tag(context, lambda: self._news(process, key, outcome))
         yield dg.Output(None, metadata=_metadata(outcome))
+
+    def close(self) -> None:
+        """End the run's work on its process."""
+        if self._process is not None:
+            self._process.close()
 
     def _attach(self, context: dg.OpExecutionContext, key: str) -> ProcessRun:
         engine = self._database.engine
         fill_if_empty(engine, self._declaration)
         process = attach(engine, self._workflow, context.run, first_step=key, instance=context.instance)
-        self._tag(context, {tags.STATUS: ProcessStatus.RUNNING.value, **self._about(process)})
+        self._process = process
+        self._tag(context, lambda: {tags.STATUS: ProcessStatus.RUNNING.value, **self._about(process)})
         return process
 
     def _news(self, process: ProcessRun, key: str, outcome: StepOutcome) -> dict[str, str]:
@@ -143,9 +154,13 @@ class WorkflowRun:
         }
         return {tag: value for tag, value in about.items() if value}
 
-    def _tag(self, context: dg.OpExecutionContext, new: dict[str, str]) -> None:
-        if new:
-            context.instance.add_run_tags(context.run_id, new)
+    def _tag(self, context: dg.OpExecutionContext, new: Callable[[], dict[str, str]]) -> None:
+        """Add tags to the run. They help people to find it; that they cannot be written must not stop a process."""
+        try:
+            if added := new():
+                context.instance.add_run_tags(context.run_id, added)
+        except Exception as error:
+            context.log.warning(f"The run's tags could not be written: {error}")
 
 
 class RefusedRun(dg.Failure):

@@ -98,5 +98,6 @@ class Launching:
     def _workspace(self) -> WorkspaceRequestContext:
         if self._instance.is_ephemeral:
             raise ConfigurationError("To launch a job set DAGSTER_HOME, so that other processes find the run")
-        context = WorkspaceProcessContext(self._instance, WorkspaceFileTarget([str(self._workspace_file)]))
+        target = WorkspaceFileTarget([str(self._workspace_file)])
+        context = WorkspaceProcessContext(self._instance, target, code_server_log_level="WARNING")
         return self._stack.enter_context(context).create_request_context()

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine
 
+from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
 from orchestrator_dagster.db.processes import (
     Memory,
@@ -16,13 +17,12 @@ from orchestrator_dagster.db.processes import (
     lock_process,
 )
 from orchestrator_dagster.db.subscriptions import PostgresRepository
-from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import InputError, SubscriptionOutOfSyncError
+from orchestrator_dagster.errors import FieldError, InputError, StaleDataError, SubscriptionOutOfSyncError
 from orchestrator_dagster.forms.page import State
 from orchestrator_dagster.forms.walk import FormWalk
-from orchestrator_dagster.jobs.start_conditions import check_start
+from orchestrator_dagster.jobs.start_conditions import check_start, takes_hold
 from orchestrator_dagster.jobs.start_form import walk_start_form
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, transaction
@@ -58,19 +58,21 @@ def start_process(engine: Engine, start: Start) -> Memory:
     """
     workflow = start.workflow
     with transaction(engine, process_id=start.process_id, step="start", created_by=start.user) as step_transaction:
-        result = _require_valid(workflow, _walk(step_transaction.connection, start))
-        state = as_state(result, of=workflow.form or walk_start_form)
+        walked = _walk(step_transaction.connection, start)
+        result = _require_valid(workflow, walked)
+        state = as_state(result, of=f"the form of {workflow.name}")
         insert_process(
             step_transaction.connection,
             process_id=start.process_id,
             workflow=workflow.name,
             run_id=start.run_id,
             created_by=start.user,
+            plan=[step.key for step in workflow.steps],
             given=start.given,
             state=state,
         )
         if workflow.target not in (Target.CREATE, Target.SYSTEM):
-            _take_hold(step_transaction, start, UUID(state["subscription_id"]))
+            _take_hold(step_transaction, start, UUID(state["subscription_id"]), walked.pages[0].given.get("version"))
         save_models(result)
     return Memory(state)
 
@@ -109,18 +111,29 @@ def _require_valid(workflow: Workflow, walked: FormWalk) -> State:
     return walked.result
 
 
-def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id: UUID) -> None:
-    """Check the start conditions, this time with the rows locked, and make the process the subscription's holder."""
-    connection = step_transaction.connection
+def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id: UUID, version: int | None) -> None:
+    """Check the start conditions, this time with the row locked, and make the process the subscription's holder."""
+    connection, workflow = step_transaction.connection, start.workflow
     found = standing(connection, subscription_id, lock=True)
-    check_start(start.workflow, found)
-    if found.holder is not None:
-        held_by = lock_process(connection, found.holder.process_id)
-        if held_by.status is not ProcessStatus.FAILED:
-            raise SubscriptionOutOfSyncError(
-                workflow=start.workflow.name, subscription_id=subscription_id, held_by=held_by.process_id
-            )
-        reason = f"Superseded by process {start.process_id} ({start.workflow.name})"
-        abort_process(connection, held_by.process_id, by_run=start.run_id, row_name=reason, user=start.user)
-    hold(connection, subscription_id, start.process_id)
+    check_start(workflow, found)
+    if version is not None and int(version) != found.version:
+        stale = StaleDataError(
+            subscription_id=subscription_id, given_version=int(version), current_version=found.version
+        )
+        raise InputError(workflow=workflow.name, errors=[FieldError(("version",), str(stale), "stale_data")])
+    if takes_hold(workflow):
+        if found.holder is not None:
+            _supersede(connection, start, found.holder.process_id, subscription_id)
+        hold(connection, subscription_id, start.process_id)
     link_subscription(connection, start.process_id, subscription_id)
+
+
+def _supersede(connection: Connection, start: Start, process_id: UUID, subscription_id: UUID) -> None:
+    """End the validation that holds the subscription, unless a living run works on it."""
+    held_by = lock_process(connection, process_id)
+    if held_by.status.ended or not keep_runs_out(connection, process_id):
+        raise SubscriptionOutOfSyncError(
+            workflow=start.workflow.name, subscription_id=subscription_id, held_by=process_id
+        )
+    reason = f"Superseded by process {start.process_id} ({start.workflow.name})"
+    abort_process(connection, process_id, by_run=start.run_id, row_name=reason, user=start.user)

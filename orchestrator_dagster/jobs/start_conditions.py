@@ -19,7 +19,10 @@ from orchestrator_dagster.jobs.workflow import Workflow
 WF_USABLE_MAP: dict[str, list[SubscriptionLifecycle]] = {}
 """The statuses in which a workflow may start, by its name, where they are not those of its target."""
 
-WF_USABLE_WHILE_OUT_OF_SYNC: list[str] = ["modify_note"]
+MODIFY_NOTE = "modify_note"
+"""The workflow that writes a note: it disturbs nothing, so it needs neither sync nor hold."""
+
+WF_USABLE_WHILE_OUT_OF_SYNC: list[str] = [MODIFY_NOTE]
 """The workflows that may start on a subscription that is out of sync."""
 
 WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS: dict[str, bool] = {}
@@ -50,13 +53,13 @@ def check_start(workflow: Workflow, standing: SubscriptionStanding) -> None:
     """
     name, subscription_id = workflow.name, standing.subscription_id
     holder = standing.holder
-    if holder is not None and not may_supersede(workflow, holder):
+    if holder is not None and takes_hold(workflow) and not may_supersede(workflow, holder):
         raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=holder.process_id)
     if not usable_while_out_of_sync(workflow):
         if not standing.insync:
             raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=None)
         related = dict.fromkeys((*standing.in_use_by, *standing.depends_on))
-        locked = [other for other in related if not other.insync]
+        locked = [other for other in related if not other.insync or other.held_by is not None]
         if locked:
             raise RelationsOutOfSyncError(workflow=name, subscription_id=subscription_id, locked_relations=locked)
     usable_when = WF_USABLE_MAP.get(name, TARGET_DEFAULT_USABLE_MAP[workflow.target])
@@ -68,6 +71,11 @@ def check_start(workflow: Workflow, standing: SubscriptionStanding) -> None:
         using = [related for related in standing.in_use_by if related.status != SubscriptionLifecycle.TERMINATED]
         if using:
             raise SubscriptionInUseError(workflow=name, subscription_id=subscription_id, unterminated_in_use_by=using)
+
+
+def takes_hold(workflow: Workflow) -> bool:
+    """Whether a workflow becomes the holder of its subscription, so that no other works on that."""
+    return workflow.name != MODIFY_NOTE
 
 
 def usable_while_out_of_sync(workflow: Workflow) -> bool:
@@ -84,13 +92,13 @@ def blocked_by_use(workflow: Workflow) -> bool:
 
 
 def may_supersede(workflow: Workflow, holder: Holder) -> bool:
-    """Whether a workflow may end the process that holds the subscription and take its place.
+    """Whether a workflow may end the process that holds the subscription and take its place, if that is not alive.
 
-    A validation that failed has changed nothing and only says that there is drift. Validating again and reconciling are
-    the answers to that, so they end it.
+    A validation that failed, or whose worker died, has changed nothing. Validating again and reconciling are the
+    answers to drift, so they end it.
     """
     return (
         holder.target is Target.VALIDATE
-        and holder.status is ProcessStatus.FAILED
+        and holder.status in (ProcessStatus.FAILED, ProcessStatus.RUNNING)
         and workflow.target in (Target.VALIDATE, Target.RECONCILE)
     )

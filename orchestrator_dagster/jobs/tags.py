@@ -1,6 +1,6 @@
 """The tags by which Dagit finds the runs of a process."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from dagster import DagsterRun
 
@@ -15,6 +15,8 @@ STATUS = f"{PREFIX}status"
 RESUME_TOKEN = f"{PREFIX}resume_token"
 USER = f"{PREFIX}user"
 TITLE = f"{PREFIX}title"
+
+_MOST_VALUES = 20
 
 REFUSED = "refused"
 """The status of a run whose process was not started."""
@@ -32,6 +34,7 @@ def without_process(inherited: Mapping[str, str]) -> dict[str, str]:
     return {tag: "" for tag in OF_PROCESS if tag in inherited}
 
 
-def joined(values: Iterable[object]) -> str:
-    """Return several values as the text of one tag."""
-    return ",".join(map(str, values))
+def joined(values: Sequence[object]) -> str:
+    """Return several values as the text of one tag: as many as Dagster's index of tags can take."""
+    shown = ",".join(map(str, values[:_MOST_VALUES]))
+    return f"{shown},…" if len(values) > _MOST_VALUES else shown

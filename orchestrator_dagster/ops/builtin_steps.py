@@ -3,7 +3,7 @@
 from functools import cache
 from uuid import UUID
 
-from orchestrator_dagster.db.locks import hold, require_held
+from orchestrator_dagster.db.locks import hold, lock_subscription, require_held
 from orchestrator_dagster.domain import SubscriptionLifecycle, SubscriptionModel
 from orchestrator_dagster.errors import ProcessFailureError
 from orchestrator_dagster.forms.page import State
@@ -74,10 +74,12 @@ def set_status(status: SubscriptionLifecycle) -> Step:
         <Step set_status: Set subscription to 'active'>
     """
 
-    def set_status(subscription: SubscriptionModel) -> State:
+    def set_status(subscription: SubscriptionModel, transaction: StepTransaction) -> State:
+        # a subscription that starts to use this one meanwhile waits for this transaction, or is seen by it
+        lock_subscription(transaction.connection, subscription.subscription_id)
         return {"subscription": SubscriptionModel.from_other_lifecycle(subscription, status)}
 
-    return step(f"Set subscription to '{status}'")(set_status)
+    return Step(f"Set subscription to '{status}'", set_status, key=f"set_status_{status}")
 
 
 def ensure_provisioning_status(steps: Step | StepList) -> StepList:

@@ -1,7 +1,7 @@
 """One Dagster run's work on a process: its steps, each in one transaction with its row in the step log."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +12,17 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 
 from orchestrator_dagster.db.exact_json import same_json
-from orchestrator_dagster.db.processes import Memory, StepRow, log_step, release_subscriptions, step_rows, storable_json
+from orchestrator_dagster.db.leases import Lease
+from orchestrator_dagster.db.processes import (
+    Memory,
+    StepRow,
+    lock_process,
+    log_step,
+    mark_interrupted,
+    release_subscriptions,
+    step_rows,
+    storable_json,
+)
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError
 from orchestrator_dagster.forms.page import State
@@ -20,7 +30,7 @@ from orchestrator_dagster.ops.commit_path import CommitPoint, reached
 from orchestrator_dagster.ops.injection import Ambient
 from orchestrator_dagster.ops.plan import PlannedStep
 from orchestrator_dagster.ops.step import StepKind
-from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, subscription_ids, transaction
+from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, transaction
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class StepOutcome:
         status: what the step log says of it.
         replayed: whether that was so before this run, which passed it by.
         changed: the keys of the state that it changed.
-        subscription_ids: the subscriptions that it returned.
+        subscription_ids: the subscriptions that it saved.
     """
 
     status: StepStatus
@@ -52,7 +62,9 @@ class ProcessRun:
     Args:
         engine: the database.
         process_id: id of the process.
-        run_id: id of the Dagster run. It must be the process's active one, or nothing it does is kept.
+        run_id: id of the Dagster run.
+        lease: says that no other living run works on the process.
+        lease_number: what proves that it is the newest run of the process; without that nothing it does is kept.
         created_by: on whose behalf it runs.
         plan: the steps of the workflow.
         memory: what the step log knows.
@@ -64,6 +76,8 @@ class ProcessRun:
         *,
         process_id: UUID,
         run_id: str,
+        lease: Lease,
+        lease_number: int,
         created_by: str,
         plan: Mapping[str, PlannedStep],
         memory: Memory,
@@ -71,6 +85,8 @@ class ProcessRun:
         self.process_id = process_id
         self._engine = engine
         self._run_id = run_id
+        self._lease = lease
+        self._lease_number = lease_number
         self._created_by = created_by
         self._plan = plan
         self._memory = memory
@@ -96,7 +112,7 @@ class ProcessRun:
         planned = self._plan[key]
         if key in self._memory.finished:
             return StepOutcome(StepStatus.SUCCESS, replayed=True)
-        self._require_earlier_steps(key)
+        require_earlier_steps(self._plan, self._memory.finished, key)
         ambient = Ambient(
             process_id=self.process_id,
             context=context,
@@ -104,31 +120,35 @@ class ProcessRun:
             resources=resources,
         )
         started_at = datetime.now(UTC)
+        saved: list[UUID] = []
         try:
-            row = self._commit(planned, ambient, started_at)
+            row = self._commit(planned, ambient, started_at, saved)
         except ProcessTakenOverError:
             raise
         except BaseException as error:
-            landed = self._landed(key)
+            landed = self._landed_or_failed(planned, error, started_at)
             if landed is None:
-                self._log_failure(planned, error, started_at)
                 raise StepFailedError(f"Step {planned.step.name} failed") from error
+            self._memory = self._memory.after(landed)
+            if not isinstance(error, Exception):
+                # the step is done, and the run is to stop all the same
+                raise
             row = landed
-        self._memory = self._memory.after(row)
-        changes = row.changes or {}
-        return StepOutcome(row.status, changed=tuple(changes), subscription_ids=tuple(subscription_ids(changes)))
+        else:
+            self._memory = self._memory.after(row)
+        return StepOutcome(row.status, changed=tuple(row.changes or ()), subscription_ids=tuple(map(str, saved)))
 
-    def _require_earlier_steps(self, key: str) -> None:
-        for earlier, planned in self._plan.items():
-            if earlier == key:
-                return
-            if earlier not in self._memory.finished:
-                raise ProcessStateError(
-                    f"Step {key} cannot run: step {earlier} ({planned.step.name}) of process {self.process_id} "
-                    "comes before it and has not been run"
-                )
+    def close(self) -> None:
+        """End the run's work: let a process that it leaves in the middle stand as failed, and give the lease back."""
+        try:
+            if not self._memory.finished.issuperset(self._plan):
+                reason = "The run ended before the process did; go on with it to finish"
+                with self._engine.begin() as connection:
+                    mark_interrupted(connection, self.process_id, self._lease_number, reason)
+        finally:
+            self._lease.release()
 
-    def _commit(self, planned: PlannedStep, ambient: Ambient, started_at: datetime) -> StepRow:
+    def _commit(self, planned: PlannedStep, ambient: Ambient, started_at: datetime, saved: list[UUID]) -> StepRow:
         """Do what the step does, log it, and commit both at once."""
         key, step = planned.key, planned.step
         with transaction(
@@ -136,7 +156,7 @@ class ProcessRun:
         ) as step_transaction:
             conditions = self._decide(planned)
             if all(conditions.values()):
-                changes = self._effect(planned, ambient, step_transaction)
+                changes = self._effect(planned, ambient, step_transaction, saved)
                 status = StepStatus.COMPLETE if step.kind is StepKind.DONE else StepStatus.SUCCESS
             else:
                 changes, status = {}, StepStatus.SKIPPED
@@ -147,6 +167,7 @@ class ProcessRun:
                 step_transaction.connection,
                 self.process_id,
                 row,
+                lease=self._lease_number,
                 status=ProcessStatus.COMPLETED if planned.last else ProcessStatus.RUNNING,
             )
             reached(CommitPoint.BEFORE_COMMIT, key)
@@ -163,18 +184,18 @@ class ProcessRun:
                 break
         return decided
 
-    def _effect(self, planned: PlannedStep, ambient: Ambient, step_transaction: StepTransaction) -> State:
+    def _effect(
+        self, planned: PlannedStep, ambient: Ambient, step_transaction: StepTransaction, saved: list[UUID]
+    ) -> State:
         step = planned.step
         if step.kind is StepKind.INPUTSTEP:
             raise ProcessFailureError(f"Step {step.name} asks for input, and processes cannot wait for input yet")
         arguments = step.signature.arguments(self.state, replace(ambient, transaction=step_transaction))
         reached(CommitPoint.BEFORE_EFFECT, planned.key)
         returned = step.function(**arguments)
-        save_models(returned)
-        new = as_state(returned, of=step.function)
-        return {
-            key: value for key, value in new.items() if key not in self.state or not same_json(self.state[key], value)
-        }
+        saved += save_models(returned)
+        new, old = as_state(returned, of=step.signature.function_name), self.state
+        return {key: value for key, value in new.items() if key not in old or not same_json(old[key], value)}
 
     def _row(self, planned: PlannedStep, status: StepStatus, started_at: datetime) -> StepRow:
         return StepRow(
@@ -187,28 +208,61 @@ class ProcessRun:
             completed_at=max(started_at, datetime.now(UTC)),
         )
 
-    def _landed(self, key: str) -> StepRow | None:
-        """Return the row of a step whose commit was interrupted, as by a lost connection, but arrived all the same."""
-        with self._engine.connect() as connection:
-            rows = step_rows(connection, self.process_id)
-        return next((row for row in rows if row.step == key and row.status.finished), None)
+    def _landed_or_failed(self, planned: PlannedStep, error: BaseException, started_at: datetime) -> StepRow | None:
+        """Return the row of a step whose commit was interrupted but arrived all the same; else log the failure.
 
-    def _log_failure(self, planned: PlannedStep, error: BaseException, started_at: datetime) -> None:
+        The process's row is locked first: a commit that is still under way on a lost connection holds it.
+        """
         row = replace(self._row(planned, StepStatus.FAILED, started_at), error=_error_record(error))
         with self._engine.begin() as connection:
+            lock_process(connection, self.process_id)
+            for logged in step_rows(connection, self.process_id):
+                if logged.step == planned.key and logged.status.finished:
+                    return logged
             log_step(
                 connection,
                 self.process_id,
                 row,
+                lease=self._lease_number,
                 status=ProcessStatus.FAILED,
-                reason=str(error) or type(error).__name__,
-                traceback="".join(traceback.format_exception(error)),
+                reason=_text_of(error) or type(error).__name__,
+                traceback=_traceback_of(error),
             )
+        return None
+
+
+def require_earlier_steps(plan: Iterable[str], finished: Collection[str], key: str) -> None:
+    """Make sure that a step's turn has come.
+
+    Args:
+        plan: the keys of the workflow's steps, in order.
+        finished: the keys of those that are finished.
+        key: the step that is to run.
+
+    Raises:
+        ProcessStateError: a step before it has not been run.
+    """
+    for earlier in plan:
+        if earlier == key:
+            return
+        if earlier not in finished:
+            raise ProcessStateError(f"Step {key} cannot run: step {earlier} comes before it and has not been run")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"{type(error).__name__}, which cannot be shown: {type(failure).__name__}"
+
+
+def _traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _error_record(error: BaseException) -> dict[str, Any]:
     """Return an error as the step log keeps it."""
-    record: dict[str, Any] = {"class": type(error).__name__, "error": str(error)}
+    record: dict[str, Any] = {"class": type(error).__name__, "error": _text_of(error)}
     if details := getattr(error, "details", None):
         record["details"] = to_jsonable_python(details, inf_nan_mode="strings", fallback=str)
     stored: dict[str, Any] = storable_json(record)

@@ -1,14 +1,16 @@
 """The one transaction in which a step runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic import SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, Engine
 
+from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain import SubscriptionModel
 from orchestrator_dagster.domain.repository import use_repository
@@ -37,13 +39,12 @@ def transaction(engine: Engine, *, process_id: UUID, step: str, created_by: str)
             yield StepTransaction(connection, process_id)
 
 
-def save_models(returned: Any) -> None:
-    """Save every subscription in what a step returned, at any depth, once."""
-    seen: set[int] = set()
-    for model in _models(returned):
-        if id(model) not in seen:
-            seen.add(id(model))
-            model.save()
+def save_models(returned: Any) -> list[UUID]:
+    """Save every subscription in what a step returned, at any depth, once; return their ids."""
+    models = {id(model): model for model in _models(returned)}
+    for model in models.values():
+        model.save()
+    return list(dict.fromkeys(model.subscription_id for model in models.values()))
 
 
 def _models(value: Any) -> Iterator[SubscriptionModel]:
@@ -57,12 +58,12 @@ def _models(value: Any) -> Iterator[SubscriptionModel]:
             yield from _models(item)
 
 
-def as_state(returned: Any, *, of: Callable[..., Any]) -> State:
+def as_state(returned: Any, *, of: str) -> State:
     """Return what a step or form returned as state: JSON, by key.
 
     Args:
         returned: a dict, or nothing.
-        of: the function that returned it, for the error.
+        of: name of the function that returned it, for the error.
 
     Raises:
         TypeError: it returned something else, or something that cannot be written as JSON.
@@ -70,20 +71,14 @@ def as_state(returned: Any, *, of: Callable[..., Any]) -> State:
     if returned is None:
         return {}
     if not isinstance(returned, Mapping) or not all(isinstance(key, str) for key in returned):
-        raise TypeError(f"{of.__qualname__} must return a dict with text keys or nothing, not {returned!r}")
+        raise TypeError(f"{of} must return a dict with text keys or nothing, not {type(returned).__name__}")
     state = {}
     for key, value in returned.items():
+        if isinstance(value, (SecretStr, SecretBytes)):
+            raise TypeError(f"{of} returned a secret under {key!r}, and the state is stored in clear")
         try:
-            state[key] = to_jsonable_python(value, inf_nan_mode="strings")
-        except ValueError as error:
-            raise TypeError(f"{of.__qualname__} returned under '{key}' what cannot be stored: {error}") from error
+            state[key] = to_jsonable_python(value)
+            to_json({key: state[key]}).encode()
+        except (ValueError, RecursionError) as error:
+            raise TypeError(f"{of} returned under {key!r} what cannot be stored: {error}") from error
     return state
-
-
-def subscription_ids(state: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the subscriptions that stand at the top level of a state."""
-    return [
-        value["subscription_id"]
-        for value in state.values()
-        if isinstance(value, Mapping) and isinstance(value.get("subscription_id"), str) and "product" in value
-    ]

@@ -372,6 +372,15 @@ def test_input_errors_of_both_pages_are_reported_together(network: Network, port
     assert errors.keys() == {"service_name", "mtu", "endpoints"}
 
 
+def test_what_cannot_be_checked_for_an_error_before_it_is_said_to_be_unchecked(
+    network: Network, ports: tuple[Port, Port]
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        network.wfo.run("create_l2vpn", vpn_between(*ports) | {"bandwidth": "fast"})
+    assert [error.path for error in refusal.value.errors] == ["bandwidth"]
+    assert "Checking stopped at page 3, Endpoints" in str(refusal.value.stopped)
+
+
 def test_a_port_keeps_the_vlans_that_are_in_use(network: Network, ports: tuple[Port, Port], l2vpn: L2vpn) -> None:
     errors = network.refused("modify_port", of(ports[0]) | {"vlans": ["200-299"]})
     assert errors["vlans"].startswith("VLAN 100 must stay: it is in use by L2VPN hunt-trd-osl")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Union
 
 import pytest
 from annotated_types import Len
-from pydantic import BaseModel, Field, ValidationError, computed_field
+from pydantic import Base64Bytes, BaseModel, Field, Json, ValidationError, computed_field
 from typing_extensions import TypeAliasType
 
 from orchestrator_dagster.domain import (
@@ -201,7 +201,7 @@ def test_a_block_type_that_is_defined_later_is_checked_on_first_use() -> None:
     class Early(ProductBlockModel, product_block_name="Early", lifecycle=[ACTIVE]):
         later: "Later | None" = None
 
-    with pytest.raises(DefinitionError, match="Early.model_rebuild"):
+    with pytest.raises(DefinitionError, match=r"Early.model_rebuild"):
         Early.block_types()
 
     class Later(ProductBlockModel, product_block_name="Later"):
@@ -228,7 +228,7 @@ def test_a_block_type_that_is_defined_later_is_checked_on_first_use() -> None:
     ],
 )
 def test_blocks_in_any_other_shape_are_refused(annotation: Any) -> None:
-    with pytest.raises(DefinitionError, match="Shapeless.field: blocks can be held as"):
+    with pytest.raises(DefinitionError, match=r"Shapeless.field: blocks can be held as"):
 
         class Shapeless(ProductBlockModel, product_block_name="Shapeless"):
             field: annotation
@@ -244,15 +244,23 @@ def test_a_block_inside_of_a_nested_model_is_refused() -> None:
             settings: list[Settings]
 
 
-def test_an_unknown_class_keyword_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="Misspelt: unknown class keyword life_cycle; known are product_block_name"):
+@pytest.mark.parametrize("annotation", [Json[list[int]], Base64Bytes, Json])
+def test_a_type_that_decodes_what_it_is_given_is_refused(annotation: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"Encoded.field: a type that decodes"):
 
-        class Misspelt(ProductBlockModel, life_cycle=[ACTIVE]):  # type: ignore[call-arg]
+        class Encoded(ProductBlockModel, product_block_name="Encoded"):
+            field: annotation
+
+
+def test_an_unknown_class_keyword_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="Misspelt: unknown class keyword life_cycle; known are product_"):
+
+        class Misspelt(ProductBlockModel, life_cycle=[ACTIVE]):
             pass
 
     with pytest.raises(DefinitionError, match="unknown class keyword product_block_name; known are is_base, lifecycle"):
 
-        class MisspeltToo(SubscriptionModel, product_block_name="X"):  # type: ignore[call-arg]
+        class MisspeltToo(SubscriptionModel, product_block_name="X"):
             pass
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from annotated_types import Len
 from memory_repository import MemoryRepository
-from pydantic import BaseModel, Field, ValidationError, computed_field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, computed_field, field_validator, model_validator
 
 from orchestrator_dagster.domain import (
     SUBSCRIPTION_MODEL_REGISTRY,
@@ -184,7 +184,7 @@ class TestMaking:
         with pytest.raises(LifecycleError, match=r"NodeInactive'> is not valid for status active"):
             NodeInactive.from_product_id(node_product.product_id, "acme", ACTIVE)
         with pytest.raises(LifecycleError, match="is not valid for status active"):
-            NodeInactive(product=node_product, customer_id="acme", status=ACTIVE, vendor=Vendor.CISCO, node=None)  # type: ignore[arg-type]
+            NodeInactive(product=node_product, customer_id="acme", status=ACTIVE, vendor=Vendor.CISCO, node=None)
 
     def test_a_fixed_input_that_the_product_lacks_is_an_error(self, repository: MemoryRepository) -> None:
         product = repository.add_product("Node Unknown")
@@ -390,7 +390,7 @@ class TestSaving:
 
     def test_an_element_that_validation_would_change_is_refused(self, port: PortInactive) -> None:
         port.port.allowed_vlans.append("20")  # type: ignore[arg-type]
-        with pytest.raises(ModelError, match=r"port.allowed_vlans: \['20'\] was set in place"):
+        with pytest.raises(ModelError, match=r"port.allowed_vlans: validation makes \[20\] of \['20'\]"):
             port.save()
 
     def test_a_block_of_a_wrong_class_in_a_list_is_refused(self, port: PortInactive) -> None:
@@ -438,6 +438,32 @@ class TestSaving:
         service.block.bounds = [0, 0]
         with pytest.raises(ModelError, match="empty range"):
             service.save()
+
+    def test_a_validator_that_makes_something_else_each_time_is_refused(self, repository: MemoryRepository) -> None:
+        class LoudBlock(ProductBlockModel, product_block_name="Loud"):
+            text: Annotated[str, AfterValidator(lambda text: text + "!")] = "a"
+
+        class Loud(SubscriptionModel, is_base=True):
+            loud: LoudBlock
+
+        loud = Loud.from_product_id(repository.add_product("Loud").product_id, "acme")
+        with pytest.raises(ModelError, match=r"loud.text: validation makes 'a!!' of 'a!'"):
+            loud.save()
+
+    def test_values_that_cannot_be_stored_are_named(self, repository: MemoryRepository) -> None:
+        class AnyBlock(ProductBlockModel, product_block_name="Any"):
+            anything: Any = None
+
+        class Anything(SubscriptionModel, is_base=True):
+            block: AnyBlock
+
+        service = Anything.from_product_id(repository.add_product("Any").product_id, "acme")
+        service.block.anything = object()
+        with pytest.raises(ModelError, match=r"block.anything: cannot be stored"):
+            service.save()
+        service.block.anything = ("a\0b", {"c": b"\xff"})
+        service.save()
+        assert Anything.from_subscription(service.subscription_id).block.anything == ("a\0b", {"c": b"\xff"})
 
     def test_blocks_of_others_are_linked_and_not_written(self, port: PortInactive, node: Node) -> None:
         assert port.port.node is node.node
@@ -629,18 +655,14 @@ class TestConverting:
 
 
 class TestLifecycleChange:
-    def test_a_status_that_does_not_go_with_those_of_its_users_is_refused(
-        self, port: PortInactive, node: Node
-    ) -> None:
+    def test_a_status_that_does_not_go_with_those_of_its_users_is_refused(self, port: PortInactive, node: Node) -> None:
         Port.from_other_lifecycle(port, ACTIVE).save()
         message = f"Unsafe status change of Subscription with depending subscriptions: .{port.subscription_id}"
         with pytest.raises(LifecycleError, match=message):
             NodeInactive.from_other_lifecycle(node, TERMINATED)
         assert NodeInactive.from_other_lifecycle(node, TERMINATED, skip_validation=True).status == TERMINATED
 
-    def test_the_users_of_nested_blocks_count_as_well(
-        self, repository: MemoryRepository, port: PortInactive
-    ) -> None:
+    def test_the_users_of_nested_blocks_count_as_well(self, repository: MemoryRepository, port: PortInactive) -> None:
         class UserBlock(ProductBlockModel, product_block_name="Channel user", lifecycle=[ACTIVE]):
             channel: ChannelBlock
 
