@@ -18,6 +18,7 @@ from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
 from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
+from orchestrator_dagster.sensors.interrupted import interrupted_sensors
 from orchestrator_dagster.sensors.validation import validation_sensor
 
 
@@ -126,7 +127,10 @@ class Orchestrator:
         return dg.Definitions(
             jobs=jobs,
             resources=self._all_resources,
-            sensors=[] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)],
+            sensors=[
+                *interrupted_sensors(jobs),
+                *([] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)]),
+            ],
         )
 
     def job(self, name: str, *, log_level: str = "DEBUG") -> dg.JobDefinition:

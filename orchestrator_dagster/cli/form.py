@@ -48,7 +48,7 @@ def form(
 
 def _run_config(workflow: Workflow, walked: FormWalk, given: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a commented run config."""
-    yield f"# {workflow.name}: {workflow.description}"
+    yield f"# {workflow.name}: {' '.join(workflow.description.split())}"
     names = [field.name for page in walked.pages for field in describe_fields(page.model)]
     paged = "pages" in given or len(names) != len(set(names))
     if paged:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from orchestrator_dagster.forms.page import field_names
@@ -31,11 +32,14 @@ class FieldDescription:
 
 def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
     """Describe the fields of a page, in order."""
-    schema = page.model_json_schema(by_alias=False, mode="validation")
+    schema = _schema(page)
     definitions = schema.get("$defs", {})
     required = set(schema.get("required", ()))
     descriptions = []
+    keys: dict[str, str] = {}
     for key, name in field_names(page).items():
+        keys.setdefault(name, key)
+    for name, key in keys.items():
         about = schema["properties"].get(name, {})
         default = page.model_fields[name].get_default(call_default_factory=False)
         descriptions.append(
@@ -48,6 +52,19 @@ def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
             )
         )
     return descriptions
+
+
+def _schema(page: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a page; where there is none, one with the names of its fields."""
+    try:
+        schema = page.model_json_schema(by_alias=False, mode="validation")
+    except PydanticInvalidForJsonSchema:
+        fields = page.model_fields.items()
+        return {"properties": {}, "required": [name for name, field in fields if field.is_required()]}
+    definitions = schema.get("$defs", {})
+    if "$ref" in schema:
+        return {**definitions[schema["$ref"].removeprefix("#/$defs/")], "$defs": definitions}
+    return schema
 
 
 _WORDS = {
@@ -69,26 +86,30 @@ _WORDS = {
 def _text(schema: dict[str, Any]) -> str:
     words = [text.format(schema[key]) for key, text in _WORDS.items() if key in schema]
     of_items = _text(schema["items"]) if "items" in schema else ""
-    return "; ".join([*words, f"each {of_items}"] if of_items else words)
+    text = "; ".join([*words, f"each {of_items}"] if of_items else words)
+    return " ".join(text.split())
 
 
-def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+def _type(schema: dict[str, Any], definitions: dict[str, Any], within: tuple[str, ...] = ()) -> str:
     if "$ref" in schema:
-        return _type(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+        name = schema["$ref"].removeprefix("#/$defs/")
+        return name if name in within else _type(definitions[name], definitions, (*within, name))
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     for key in ("anyOf", "oneOf"):
         if key in schema:
-            return " | ".join(_type(option, definitions) for option in schema[key])
+            return " | ".join(_type(option, definitions, within) for option in schema[key])
     if "allOf" in schema:
-        return " & ".join(_type(part, definitions) for part in schema["allOf"])
+        return " & ".join(_type(part, definitions, within) for part in schema["allOf"])
     kind: str = schema.get("type", "any")
     if kind == "array":
-        return f"list[{_type(schema.get('items', {}), definitions)}]"
+        if "prefixItems" in schema:
+            return f"[{', '.join(_type(item, definitions, within) for item in schema['prefixItems'])}]"
+        return f"list[{_type(schema.get('items', {}), definitions, within)}]"
     if kind == "object" and "properties" in schema:
-        fields = ", ".join(f"{name}: {_type(part, definitions)}" for name, part in schema["properties"].items())
+        fields = ", ".join(f"{name}: {_type(part, definitions, within)}" for name, part in schema["properties"].items())
         return f"{{{fields}}}"
     return _PYTHON_NAMES.get(kind, kind)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from pydantic_forms.core import FormPage as PydanticFormPage
 from pydantic_forms.types import FormMeta
 
@@ -37,11 +37,15 @@ class SubmitFormPage(FormPage):
 
 
 def field_names(page: type[BaseModel]) -> dict[str, str]:
-    """Return the names that a page's fields have in the input, each with the field's own name."""
-    return {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: name
-        for name, field in page.model_fields.items()
-    }
+    """Return the names that a page's fields can have in the input, each with the field's own name."""
+    names: dict[str, str] = {}
+    by_name = page.model_config.get("populate_by_name") or page.model_config.get("validate_by_name")
+    for name, field in page.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        accepted = [choice if isinstance(choice, str) else str(choice.path[0]) for choice in choices if choice]
+        names.update(dict.fromkeys([*accepted, name] if by_name or not accepted else accepted, name))
+    return names
 
 
 def page_title(page: type[BaseModel]) -> str:

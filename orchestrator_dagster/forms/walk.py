@@ -6,6 +6,7 @@ page that is not valid: the generator gets that page's values as they were given
 the walk says that it stopped there.
 """
 
+import contextlib
 import difflib
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -92,11 +93,12 @@ def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
                 break
             answer = _answer(page, raw, answers.path(len(outcome.pages)), outcome)
     except StopIteration as end:
-        outcome.result = {} if end.value is None else end.value
+        outcome.result = require_result(end.value)
     except _CannotGoOnError as error:
         outcome.stopped = str(error)
     finally:
-        generator.close()
+        with contextlib.suppress(RuntimeError):  # a form that catches everything cannot be closed
+            generator.close()
     left = answers.left(len(outcome.pages))
     if outcome.stopped is None:
         outcome.errors += left
@@ -128,7 +130,7 @@ def _next_page(
 ) -> type[BaseModel]:
     if all(page.valid for page in outcome.pages):
         try:
-            return generator.send(answer)
+            return _require_page(generator.send(answer))
         except (StopIteration, RefusalError):
             raise
         except Exception as error:
@@ -137,13 +139,26 @@ def _next_page(
         with warnings.catch_warnings():
             # pydantic warns when a page that holds values of wrong types is dumped, which is what happens here
             warnings.simplefilter("ignore")
-            return generator.send(answer)
+            return _require_page(generator.send(answer))
     except StopIteration:
         raise
     except Exception as error:
         number, page = len(outcome.pages), page_title(outcome.pages[-1].model)
         message = f"Checking stopped after page {number}, {page}: {_say(error)}"
         raise _CannotGoOnError(message) from error
+
+
+def require_result(returned: object) -> State:
+    """Return what a form returned, if that is a dict or nothing; raise `RefusalError` otherwise."""
+    if returned is None or isinstance(returned, dict):
+        return returned or {}
+    raise RefusalError(f"A form must return a dict, and returned {type(returned).__name__}")
+
+
+def _require_page(yielded: object) -> type[BaseModel]:
+    if isinstance(yielded, type) and issubclass(yielded, BaseModel):
+        return yielded
+    raise RefusalError(f"A form must yield page classes, and yielded {yielded!r}")
 
 
 def _say(error: Exception) -> str:
@@ -163,12 +178,19 @@ def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcom
             for details in error.errors()
         ]
         outcome.pages.append(Page(page, raw, valid=False))
-        return _as_given(page, raw, {details["loc"][0] for details in error.errors() if details["loc"]})
+        return _field_by_field(page, raw)[0]
     except Exception as error:
-        message = f"at page {len(outcome.pages) + 1}, {page_title(page)}: {_say(error)}"
-        if outcome.errors:
-            raise _CannotGoOnError(f"Checking stopped {message}") from error
-        raise RefusalError(f"The form failed {message}") from error
+        # a validator failed in another way, as they do on the value of a field that is wrong itself
+        answer, wrong = _field_by_field(page, raw)
+        errors = [FieldError((*path, *found.loc), found.msg, found.type) for found in wrong]
+        if not errors:
+            message = f"at page {len(outcome.pages) + 1}, {page_title(page)}: {_say(error)}"
+            if outcome.errors:
+                raise _CannotGoOnError(f"Checking stopped {message}") from error
+            raise RefusalError(f"The form failed {message}") from error
+        outcome.errors += errors
+        outcome.pages.append(Page(page, raw, valid=False))
+        return answer
     outcome.pages.append(Page(page, raw, valid=True))
     return answer
 
@@ -178,16 +200,27 @@ def _message(details: Any) -> str:
     return str(cause) if isinstance(cause, ValueError) else str(details["msg"])
 
 
-def _as_given(page: type[BaseModel], raw: Mapping[str, Any], wrong: set[int | str]) -> BaseModel:
-    """Return a page that holds what was given: converted where that field alone is valid, else as it is."""
+def _field_by_field(page: type[BaseModel], raw: Mapping[str, Any]) -> tuple[BaseModel, list[FieldError]]:
+    """Return a page of what was given, converted where a field alone is valid, and what is wrong with its fields."""
     names = field_names(page)
     answer = page.model_construct(**{names[key]: value for key, value in raw.items() if key in names})
-    for key in raw.keys() & names.keys() - wrong:
+    wrong = [
+        FieldError((key,), "Field required", "missing")
+        for key, name in names.items()
+        if page.model_fields[name].is_required() and not any(other in raw for other in names if names[other] == name)
+    ]
+    for key in (key for key in raw if key in names):
         try:
             page.__pydantic_validator__.validate_assignment(answer, names[key], raw[key])
-        except Exception:  # noqa: S112 - validators of a page may fail in any way on a page that is half filled
+        except ValidationError as error:
+            wrong += [
+                FieldError(details["loc"], _message(details), details["type"])
+                for details in error.errors()
+                if details["loc"] and details["loc"][0] in (key, names[key])
+            ]
+        except Exception:  # noqa: S112 - validators may fail in any way on a page that is half filled
             continue
-    return answer
+    return answer, wrong
 
 
 class _FlatAnswers:

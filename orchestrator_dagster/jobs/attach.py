@@ -182,8 +182,8 @@ def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: 
     for name in repeated:
         if before[name] != now[name]:
             raise ProcessStateError(
-                f"Process {process.process_id} cannot go on: step {name} occurs {now[name]} times in {workflow.name} and "
-                f"occurred {before[name]} times when the process was started; nothing tells which of them are done"
+                f"Process {process.process_id} cannot go on: step {name} occurs {now[name]} times in {workflow.name}, "
+                f"and occurred {before[name]} times when the process was started; nothing tells which of them are done"
             )
     for row in rows:
         planned = workflow.plan.get(row.step)

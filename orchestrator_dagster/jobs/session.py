@@ -17,6 +17,7 @@ from orchestrator_dagster.db.processes import (
     create_resume_token,
     find_processes,
     get_process,
+    given_input,
     recall,
     step_rows,
 )
@@ -29,8 +30,8 @@ from orchestrator_dagster.db.subscriptions import (
     subscriptions,
 )
 from orchestrator_dagster.domain.process import ProcessStatus
-from orchestrator_dagster.domain.repository import use_repository
-from orchestrator_dagster.errors import ProcessStateError
+from orchestrator_dagster.domain.repository import ambient_repository, use_repository
+from orchestrator_dagster.errors import ConfigurationError, ProcessStateError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.job import RefusedRun
@@ -78,6 +79,7 @@ class Session:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        _require_no_transaction("opened")
         self._engine: Engine = self.orchestrator.database.engine
         fill_if_empty(self._engine, self.orchestrator.declaration)
         self._stack.enter_context(use_repository(AutocommitRepository(self._engine, self.user)))
@@ -105,6 +107,7 @@ class Session:
             InputError: the input is not valid; nothing is left behind.
             StartConditionError: the workflow may not start on the subscription; nothing is left behind.
         """
+        _require_no_transaction("used to run a workflow")
         self.orchestrator.workflow(workflow)
         return self._execute(workflow, _as_config(input), {})
 
@@ -126,6 +129,7 @@ class Session:
             StartConditionError: the workflow may not start on the subscription.
             ConfigurationError: no workspace has a job of that name, or the instance is not one that can launch.
         """
+        _require_no_transaction("used to launch a workflow")
         found = self.orchestrator.workflow(workflow)
         config = _as_config(input)
         check_start_input(self._engine, found, config, self.user)
@@ -141,13 +145,15 @@ class Session:
             ProcessNotFoundError: there is no such process.
             ProcessStateError: the process has ended, or a run works on it.
         """
+        _require_no_transaction("used to go on with a process")
         process_id = UUID(str(process_id))
         with self._engine.begin() as connection:
             process = get_process(connection, process_id)
             if process.status.ended:
                 raise ProcessStateError(f"Process {process_id} is {process.status}; start a new one")
+            given = given_input(connection, process_id)
             token = create_resume_token(connection, process_id, self.user)
-        return self._execute(process.workflow, {}, {tags.RESUME_TOKEN: str(token)}, process_id=process_id)
+        return self._execute(process.workflow, given, {tags.RESUME_TOKEN: str(token)}, process_id=process_id)
 
     def process(self, process_id: UUID | str) -> Process:
         """Return a process.
@@ -200,6 +206,7 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make every `save()` within the block part of one transaction."""
+        _require_no_transaction("asked for a transaction")
         with self._engine.begin() as connection, use_repository(PostgresRepository(connection, changed_by=self.user)):
             yield
 
@@ -231,6 +238,14 @@ class Session:
             # the step log says what failed
             pass
         return self.process(process_id or run_id)
+
+
+def _require_no_transaction(wanted: str) -> None:
+    """Make sure that no transaction is open here: a session in it would wait for it, or commit beside it."""
+    if isinstance(ambient_repository(), PostgresRepository):
+        raise ConfigurationError(
+            f"A session cannot be {wanted} inside a step or a transaction: models load and save there already"
+        )
 
 
 def _as_config(given: Mapping[str, Any] | None) -> dict[str, Any]:

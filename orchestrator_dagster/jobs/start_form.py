@@ -12,7 +12,7 @@ from orchestrator_dagster.db.products import products_of_workflow
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import StaleDataError, SubscriptionNotFoundError
 from orchestrator_dagster.forms.page import FormPage, State
-from orchestrator_dagster.forms.walk import FormWalk, pages_of, walk
+from orchestrator_dagster.forms.walk import FormWalk, pages_of, require_result, walk
 from orchestrator_dagster.jobs.start_conditions import check_start
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.injection import Ambient, Signature
@@ -151,6 +151,9 @@ def _with_own_form(workflow: Workflow, state: State) -> Generator[type[BaseModel
     form = workflow.form
     if form is None:
         return state
-    made = form if isinstance(form, type) else form(**Signature(form).arguments(state, Ambient()))
-    result: State | None = yield from pages_of(made)
-    return state | (result or {})
+    made = (
+        form
+        if isinstance(form, type)
+        else form(**Signature(form).arguments(state, Ambient(process_id=UUID(state["process_id"]))))
+    )
+    return state | require_result((yield from pages_of(made)))

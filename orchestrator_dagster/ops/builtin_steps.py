@@ -71,7 +71,7 @@ def set_status(status: SubscriptionLifecycle) -> Step:
 
     Example:
         >>> set_status(SubscriptionLifecycle.ACTIVE)
-        <Step set_status: Set subscription to 'active'>
+        <Step set_status_active: Set subscription to 'active'>
     """
 
     def set_status(subscription: SubscriptionModel, transaction: StepTransaction) -> State:

@@ -5,6 +5,7 @@ import types
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from dagster._config.pythonic_config import ConfigurableResourceFactory
 from dagster._core.definitions.resource_annotation import RESOURCE_PARAM_METADATA, TreatAsResourceParam
 from dagster._core.definitions.resource_definition import ResourceDefinition
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 
 from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
 from orchestrator_dagster.errors import DefinitionError, InjectionError, StateKeyError
@@ -60,16 +62,19 @@ class Signature:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function_name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
+        self.function_name = name_of(function)
         self.resource_keys: set[str] = set()
         self._fillers: dict[str, _Filler] = {}
-        hints = get_type_hints(function, include_extras=True)
+        hints = self._hints(function)
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise DefinitionError(f"{self.function_name}: parameter {name} must not be positional-only")
-            self._fillers[name] = self._filler(name, hints.get(name, Any), parameter.default)
+            try:
+                self._fillers[name] = self._filler(name, hints.get(name, Any), parameter.default)
+            except PydanticSchemaGenerationError as error:
+                raise DefinitionError(f"{self.function_name}: parameter {name} cannot be filled: {error}") from error
 
     def arguments(self, state: State, ambient: Ambient) -> dict[str, Any]:
         """Return the arguments for a call.
@@ -80,11 +85,18 @@ class Signature:
         """
         return {name: fill(state, ambient) for name, fill in self._fillers.items()}
 
+    def _hints(self, function: Callable[..., Any]) -> dict[str, Any]:
+        try:
+            return get_type_hints(plain_function(function), include_extras=True)
+        except NameError as error:
+            raise DefinitionError(f"{self.function_name}: an annotation cannot be resolved: {error}") from error
+
     def _filler(self, name: str, annotation: Any, default: Any) -> _Filler:
         if name == "state":
             return lambda state, _: deepcopy(state)
         if name in _AMBIENT:
-            return lambda _, ambient: getattr(ambient, name)
+            convert = _converter(name, Any if name == "context" else annotation)
+            return lambda _, ambient: convert(getattr(ambient, name))
         if annotation is StepTransaction:
             return lambda _, ambient: ambient.transaction
         if is_resource(annotation):
@@ -93,11 +105,31 @@ class Signature:
         return _StateFiller(name, annotation, default, self.function_name)
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Return where a function stands, for errors."""
+    plain = plain_function(function)
+    return f"{plain.__module__}.{getattr(plain, '__qualname__', type(plain).__name__)}"
+
+
+def plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with the annotations, behind a partial or an object that can be called."""
+    if isinstance(function, partial):
+        return plain_function(function.func)
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    call: Callable[..., Any] = type(function).__call__
+    return call
+
+
 def is_resource(annotation: Any) -> bool:
-    """Whether a parameter so annotated is a Dagster resource."""
-    if isinstance(annotation, type):
-        return issubclass(annotation, (ResourceDefinition, ConfigurableResourceFactory, TreatAsResourceParam))
-    return getattr(annotation, "__metadata__", ()) == (RESOURCE_PARAM_METADATA,)
+    """Whether a parameter so annotated is a Dagster resource, or may be one."""
+    if RESOURCE_PARAM_METADATA in getattr(annotation, "__metadata__", ()):
+        return True
+    return any(
+        isinstance(option, type)
+        and issubclass(option, (ResourceDefinition, ConfigurableResourceFactory, TreatAsResourceParam))
+        for option in _options(annotation)
+    )
 
 
 class _StateFiller:
@@ -125,7 +157,7 @@ class _StateFiller:
             return self._convert(deepcopy(value))
         except ValidationError as error:
             raise InjectionError(
-                f"Could not convert value {value!r} to {_type_name(self._annotation)} "
+                f"Could not convert the value to {_type_name(self._annotation)} "
                 f"for parameter '{self._name}' of {self._function}: {_reasons(error)}"
             ) from error
 
@@ -147,10 +179,46 @@ def _converter(name: str, annotation: Any) -> Callable[[Any], Any]:
                 f"SubscriptionModel base type, got {_type_name(annotation)}"
             )
         load_one = _ModelLoader(name, models, optional=_allows_none(annotation))
-        return (lambda items: [load_one(item) for item in items]) if _is_list_of_models(annotation) else load_one
-    if isinstance(annotation, type) and issubclass(annotation, ProductBlockModel):
-        return lambda value: annotation.from_db(UUID(str(_id_in(value, "subscription_instance_id"))))
+        return _ListLoader(name, load_one, annotation) if _is_list_of_models(annotation) else load_one
+    block = next((option for option in _options(annotation) if _is_block(option)), None)
+    if block is not None:
+        return _BlockLoader(name, block, optional=_allows_none(annotation))
     return TypeAdapter(annotation).validate_python
+
+
+def _is_block(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, ProductBlockModel)
+
+
+@dataclass(frozen=True)
+class _BlockLoader:
+    name: str
+    block: type[ProductBlockModel]
+    optional: bool
+
+    def __call__(self, value: Any) -> ProductBlockModel | None:
+        block_id = _id_in(value, "subscription_instance_id")
+        if block_id is None and self.optional:
+            return None
+        try:
+            block_id = UUID(str(block_id))
+        except ValueError as error:
+            raise InjectionError(f"Parameter '{self.name}' needs the id of a block, got {block_id!r}") from error
+        return self.block.from_db(block_id)
+
+
+@dataclass(frozen=True)
+class _ListLoader:
+    name: str
+    load_one: "_ModelLoader"
+    annotation: Any
+
+    def __call__(self, items: Any) -> list[SubscriptionModel | None] | None:
+        if items is None and _allows_none(self.annotation):
+            return None
+        if not isinstance(items, list):
+            raise InjectionError(f"Parameter '{self.name}' needs a list of subscriptions, got {type(items).__name__}")
+        return [self.load_one(item) for item in items]
 
 
 @dataclass(frozen=True)
@@ -166,7 +234,9 @@ class _ModelLoader:
         try:
             subscription_id = UUID(str(subscription_id))
         except ValueError as error:
-            raise InjectionError(f"Parameter '{self.name}' needs the id of a subscription, got {value!r}") from error
+            raise InjectionError(
+                f"Parameter '{self.name}' needs the id of a subscription, got {type(value).__name__}"
+            ) from error
         if len(self.models) == 1:
             return self.models[0].from_subscription(subscription_id)
         loaded = SubscriptionModel.from_subscription(subscription_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestrator_dagster.ops.injection import Signature
+from orchestrator_dagster.ops.injection import Signature, plain_function
 from orchestrator_dagster.ops.step import Step, StepKind
 
 WORKFLOW_RUN = "orchestrator"
@@ -25,11 +25,12 @@ def op_for(step: Step) -> dg.OpDefinition:
 
 @cache
 def _op(function: Callable[..., Any], key: str, title: str, kind: StepKind) -> dg.OpDefinition:
+    plain = plain_function(function)
     resource_keys = Signature(function).resource_keys if kind is not StepKind.INPUTSTEP else set()
     return dg.OpDefinition(
         compute_fn=_compute,
-        name=_unique_name(f"{function.__module__}.{key}"),
-        description="\n\n".join(filter(None, (title, function.__doc__))),
+        name=_unique_name(f"{plain.__module__}.{key}"),
+        description="\n\n".join(filter(None, (title, plain.__doc__))),
         ins={AFTER: dg.In(dg.Nothing)},
         outs={"result": dg.Out(dg.Nothing, is_required=False)},
         required_resource_keys=resource_keys | {WORKFLOW_RUN},

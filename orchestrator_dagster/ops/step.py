@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, SupportsIndex, overload
 
 from orchestrator_dagster.domain.process import Assignee
 from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.forms.page import FormGenerator, InputForm, State
-from orchestrator_dagster.ops.injection import Signature
+from orchestrator_dagster.ops.injection import Signature, plain_function
 
 StepFunction = Callable[..., State | None]
 Predicate = Callable[[State], bool]
@@ -53,6 +54,10 @@ class Step:
     conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind is not StepKind.INPUTSTEP and any(
+            kind(self.function) for kind in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+        ):
+            raise DefinitionError(f"Step {self.name}: a step is a plain function, neither async nor a generator")
         if not self.key:
             object.__setattr__(self, "key", _identifier(self.function))
 
@@ -69,7 +74,8 @@ class Step:
 
 
 def _identifier(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", type(function).__name__)
+    called = plain_function(function)
+    name = type(function).__name__ if called.__name__ == "__call__" else called.__name__
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_") or "step"
 
 

@@ -33,7 +33,8 @@ class Database(dg.ConfigurableResource["Database"]):
     @property
     def address(self) -> str:
         """The URL as SQLAlchemy takes it; starts the embedded server where that is the database."""
-        return normalise_url(self.url) if self.url else database_url()
+        url = self.url.get_value() if isinstance(self.url, dg.EnvVar) else self.url
+        return normalise_url(url) if url else database_url()
 
     @property
     def engine(self) -> Engine:
