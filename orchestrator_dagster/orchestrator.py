@@ -101,6 +101,10 @@ class Orchestrator:
         self.validate_every = validate_every
         self._resources = dict(resources or {})
         self._jobs: dict[tuple[str, str], dg.JobDefinition] = {}
+        self.register_models()
+
+    def register_models(self) -> None:
+        """Say which model the subscriptions of each product load as; the last orchestrator that says it is right."""
         SUBSCRIPTION_MODEL_REGISTRY.update({product.name: product.model for product in self.products.values()})
 
     @property

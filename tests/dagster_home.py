@@ -18,6 +18,7 @@ INSTANCE = {
     "storage": {"custom": {"module": "orchestrator_dagster.instance", "class": "PostgresStorage", "config": {}}},
     # the default is a queue, which needs a daemon
     "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+    "code_servers": {"wait_for_local_processes_on_shutdown": True},
     "telemetry": {"enabled": False},
 }
 

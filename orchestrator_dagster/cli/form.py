@@ -12,7 +12,7 @@ from orchestrator_dagster.cli.code import code_options, load_orchestrator
 from orchestrator_dagster.errors import RefusalError
 from orchestrator_dagster.forms.describe import FieldDescription, describe_fields
 from orchestrator_dagster.forms.page import page_title
-from orchestrator_dagster.forms.walk import FormWalk
+from orchestrator_dagster.forms.walk import PAGES, REPEATED_FIELD, FormWalk
 from orchestrator_dagster.jobs.start import try_start_form
 from orchestrator_dagster.jobs.workflow import Workflow
 
@@ -42,7 +42,12 @@ def form(
     given = yaml.safe_load(input_file.read_text()) or {} if input_file else {}
     if not isinstance(given, Mapping):
         raise RefusalError(f"{input_file} must be a mapping of fields")
-    walked = try_start_form(orchestrator.database.engine, found, given)
+    engine = orchestrator.database.engine
+    walked = try_start_form(engine, found, given)
+    if any(error.type == REPEATED_FIELD for error in walked.errors):
+        # flat input cannot answer this form: show it page by page, with what was given for the first page
+        given = {**walked.pages[0].given, PAGES: []}
+        walked = try_start_form(engine, found, given)
     click.echo("\n".join(_run_config(found, walked, given)))
 
 
@@ -50,7 +55,7 @@ def _run_config(workflow: Workflow, walked: FormWalk, given: Mapping[str, Any]) 
     """Yield the lines of a commented run config."""
     yield f"# {workflow.name}: {' '.join(workflow.description.split())}"
     names = [field.name for page in walked.pages for field in describe_fields(page.model)]
-    paged = "pages" in given or len(names) != len(set(names))
+    paged = PAGES in given or len(names) != len(set(names))
     if paged:
         yield "pages:"
     for number, page in enumerate(walked.pages, 1):
@@ -74,12 +79,14 @@ def _run_config(workflow: Workflow, walked: FormWalk, given: Mapping[str, Any]) 
 def _field(field: FieldDescription, given: Mapping[str, Any]) -> Iterator[str]:
     about = "; ".join(filter(None, (field.type, "required" if field.required else "optional", field.text)))
     yield f"# {about}"
+    # words such as `on` and `no` would be read as something else than text
+    key = field.name if yaml.safe_load(field.name) == field.name else json.dumps(field.name)
     if field.name in given:
-        yield f"{field.name}: {json.dumps(given[field.name], default=str)}"
+        yield f"{key}: {json.dumps(given[field.name], default=str)}"
     elif field.required:
-        yield f"{field.name}: null"
+        yield f"{key}: null"
     else:
-        yield f"# {field.name}: {json.dumps(field.default)}"
+        yield f"# {key}: {json.dumps(field.default)}"
 
 
 def _as_item(lines: list[str]) -> Iterator[str]:

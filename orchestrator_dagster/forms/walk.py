@@ -19,6 +19,7 @@ from orchestrator_dagster.errors import FieldError, RefusalError
 from orchestrator_dagster.forms.page import InputForm, State, field_names, page_title
 
 PAGES = "pages"
+REPEATED_FIELD = "repeated_field"
 _MOST_PAGES = 250
 
 
@@ -173,10 +174,7 @@ def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcom
     try:
         answer = page(**raw)
     except ValidationError as error:
-        outcome.errors += [
-            FieldError((*path, *details["loc"]) or (page.__name__,), _message(details), details["type"])
-            for details in error.errors()
-        ]
+        outcome.errors += [_field_error(page, path, details) for details in error.errors()]
         outcome.pages.append(Page(page, raw, valid=False))
         return _field_by_field(page, raw)[0]
     except Exception as error:
@@ -193,6 +191,13 @@ def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcom
         return answer
     outcome.pages.append(Page(page, raw, valid=True))
     return answer
+
+
+def _field_error(page: type[BaseModel], path: tuple[str | int, ...], details: Any) -> FieldError:
+    loc = (*path, *details["loc"])
+    if details["type"] == "extra_forbidden" and len(details["loc"]) == 1:
+        return _unknown_field(loc, field_names(page))
+    return FieldError(loc or (page.__name__,), _message(details), details["type"])
 
 
 def _message(details: Any) -> str:
@@ -238,7 +243,7 @@ class _FlatAnswers:
                     f"stands on more than one page ({self._page_of[name]}, {page_title(page)}): "
                     "give the input page by page, as `pages: [{...}, {...}]`"
                 )
-                raise _RepeatedFieldError(FieldError((name,), message, "repeated_field"))
+                raise _RepeatedFieldError(FieldError((name,), message, REPEATED_FIELD))
         self._page_of.update(dict.fromkeys(names, page_title(page)))
         return {name: self._given[name] for name in names if name in self._given}
 

@@ -174,8 +174,9 @@ def _require_newest(process: ProcessRow, run: DagsterRun, instance: DagsterInsta
 def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: Workflow) -> None:
     """Make sure that the log's rows still mean the steps that have their keys.
 
-    A step that a workflow has once is known by its name. The first, second and third of several are known by their
-    order only, so there must be as many as when the process was started, under the same titles.
+    A step is known by its function's name. Where that does not say which one it is, since a workflow has several of
+    them or the step was made by another function, there must be as many as when the process was started, under the same
+    titles.
     """
     before, now = Counter(process.plan), Counter(step.key for step in workflow.steps)
     repeated = {name for name in before | now if max(before[name], now[name]) > 1}
@@ -187,7 +188,10 @@ def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: 
             )
     for row in rows:
         planned = workflow.plan.get(row.step)
-        if row.status.finished and planned and planned.step.key in repeated and planned.step.name != row.name:
+        if planned is None or not row.status.finished:
+            continue
+        ambiguous = planned.step.key in repeated or planned.step.is_made
+        if ambiguous and planned.step.name != row.name:
             raise ProcessStateError(
                 f"Process {process.process_id} cannot go on: step {row.step} was '{row.name}' when it was done, "
                 f"and is now '{planned.step.name}'"

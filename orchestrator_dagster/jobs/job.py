@@ -17,7 +17,7 @@ from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.start_form import first_page
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import AFTER, op_for
-from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOutcome
+from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOutcome, text_of
 from orchestrator_dagster.resources import Database
 
 DATABASE = "orchestrator_database"
@@ -183,7 +183,9 @@ def _failure(error: BaseException) -> dg.Failure:
         metadata |= error.metadata
         description = error.description
     else:
-        description = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
+        description = (
+            str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {text_of(error)}"
+        )
     if details := getattr(error, "details", None):
         metadata["details"] = dg.MetadataValue.json(to_jsonable_python(details, fallback=str))
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)

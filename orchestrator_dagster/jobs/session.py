@@ -80,6 +80,7 @@ class Session:
 
     def __enter__(self) -> Self:
         _require_no_transaction("opened")
+        self.orchestrator.register_models()
         self._engine: Engine = self.orchestrator.database.engine
         fill_if_empty(self._engine, self.orchestrator.declaration)
         self._stack.enter_context(use_repository(AutocommitRepository(self._engine, self.user)))

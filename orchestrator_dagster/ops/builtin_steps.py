@@ -71,7 +71,7 @@ def set_status(status: SubscriptionLifecycle) -> Step:
 
     Example:
         >>> set_status(SubscriptionLifecycle.ACTIVE)
-        <Step set_status_active: Set subscription to 'active'>
+        <Step set_status: Set subscription to 'active'>
     """
 
     def set_status(subscription: SubscriptionModel, transaction: StepTransaction) -> State:
@@ -79,7 +79,7 @@ def set_status(status: SubscriptionLifecycle) -> Step:
         lock_subscription(transaction.connection, subscription.subscription_id)
         return {"subscription": SubscriptionModel.from_other_lifecycle(subscription, status)}
 
-    return Step(f"Set subscription to '{status}'", set_status, key=f"set_status_{status}")
+    return step(f"Set subscription to '{status}'")(set_status)
 
 
 def ensure_provisioning_status(steps: Step | StepList) -> StepList:

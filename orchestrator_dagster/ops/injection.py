@@ -157,7 +157,7 @@ class _StateFiller:
             return self._convert(deepcopy(value))
         except ValidationError as error:
             raise InjectionError(
-                f"Could not convert the value to {_type_name(self._annotation)} "
+                f"Could not convert value {value!r} to {_type_name(self._annotation)} "
                 f"for parameter '{self._name}' of {self._function}: {_reasons(error)}"
             ) from error
 

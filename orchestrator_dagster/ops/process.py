@@ -225,7 +225,7 @@ class ProcessRun:
                 row,
                 lease=self._lease_number,
                 status=ProcessStatus.FAILED,
-                reason=_text_of(error) or type(error).__name__,
+                reason=text_of(error) or type(error).__name__,
                 traceback=_traceback_of(error),
             )
         return None
@@ -249,7 +249,8 @@ def require_earlier_steps(plan: Iterable[str], finished: Collection[str], key: s
             raise ProcessStateError(f"Step {key} cannot run: step {earlier} comes before it and has not been run")
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, whatever its `str()` does."""
     try:
         return str(error)
     except Exception as failure:
@@ -262,7 +263,7 @@ def _traceback_of(error: BaseException) -> str:
 
 def _error_record(error: BaseException) -> dict[str, Any]:
     """Return an error as the step log keeps it."""
-    record: dict[str, Any] = {"class": type(error).__name__, "error": _text_of(error)}
+    record: dict[str, Any] = {"class": type(error).__name__, "error": text_of(error)}
     if details := getattr(error, "details", None):
         record["details"] = to_jsonable_python(details, inf_nan_mode="strings", fallback=str)
     stored: dict[str, Any] = storable_json(record)

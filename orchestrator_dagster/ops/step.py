@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, overload
 from orchestrator_dagster.domain.process import Assignee
 from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.forms.page import FormGenerator, InputForm, State
-from orchestrator_dagster.ops.injection import Signature, plain_function
+from orchestrator_dagster.ops.injection import Signature, name_of, plain_function
 
 StepFunction = Callable[..., State | None]
 Predicate = Callable[[State], bool]
@@ -65,6 +65,11 @@ class Step:
     def signature(self) -> Signature:
         """How the function's parameters are filled."""
         return Signature(self.function)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether another function made it, so that its name does not say what it was made with."""
+        return "<locals>" in name_of(self.function)
 
     def __rshift__(self, other: "Step | StepList") -> "StepList":
         return StepList([self]) >> other

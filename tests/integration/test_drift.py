@@ -138,13 +138,15 @@ class TestAFailedValidation:
 class TestTheSensor:
     """It requests each active subscription that is due, once per period."""
 
-    def requests(self, golden: ModuleType, wfo: Session) -> list[dg.RunRequest]:
-        (sensor,) = golden.defs.sensors
+    def tick(self, golden: ModuleType, wfo: Session) -> Any:
         repository = golden.defs.get_repository_def()
-        with dg.build_sensor_context(
-            instance=wfo.instance, repository_def=repository, definitions=golden.defs
-        ) as context:
-            return list(sensor.evaluate_tick(context).run_requests or [])
+        (sensor,) = [sensor for sensor in repository.sensor_defs if "validat" in sensor.name]
+        resources = {key: repository.get_top_level_resources()[key] for key in sensor.required_resource_keys}
+        with dg.build_sensor_context(wfo.instance, repository_def=repository, resources=resources) as context:
+            return sensor.evaluate_tick(context)
+
+    def requests(self, golden: ModuleType, wfo: Session) -> list[dg.RunRequest]:
+        return list(self.tick(golden, wfo).run_requests or [])
 
     def requested(self, golden: ModuleType, wfo: Session) -> list[str]:
         return sorted(request.run_config["subscription_id"] for request in self.requests(golden, wfo))
@@ -217,12 +219,10 @@ class TestTheSensor:
         assert self.requested(golden, wfo) == [str(node_id)]
 
     def test_it_says_why_it_requests_nothing(self, golden: ModuleType, wfo: Session) -> None:
-        (sensor,) = golden.defs.sensors
-        with dg.build_sensor_context(instance=wfo.instance, definitions=golden.defs) as context:
-            tick = sensor.evaluate_tick(context)
-        assert tick.run_requests == []
+        tick = self.tick(golden, wfo)
+        assert not tick.run_requests
         assert tick.skip_message
 
     def test_the_sensor_runs_without_being_switched_on(self, golden: ModuleType) -> None:
-        (sensor,) = golden.defs.sensors
+        (sensor,) = [sensor for sensor in golden.defs.sensors if "validat" in sensor.name]
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

@@ -30,15 +30,16 @@ class Worker:
     def __init__(self, home: DagsterHome, log: Path) -> None:
         self._log = log
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER)],
-            env=dict(home.environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-            bufsize=1,
-        )
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(WORKER)],
+                env=dict(home.environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                bufsize=1,
+            )
         assert self.process.stdin
         assert self.process.stdout
         self._input: IO[str] = self.process.stdin

@@ -94,9 +94,9 @@ def test_conditions_within_conditions_are_evaluated_from_the_outside() -> None:
 @pytest.mark.parametrize(
     ("decorator", "expected"),
     [
-        (create_workflow("w"), ["init", "one", "two", "set_status_active", "resync", "done"]),
+        (create_workflow("w"), ["init", "one", "two", "set_status", "resync", "done"]),
         (modify_workflow("w"), ["init", "unsync", "one", "two", "resync", "done"]),
-        (terminate_workflow("w"), ["init", "unsync", "one", "two", "set_status_terminated", "resync", "done"]),
+        (terminate_workflow("w"), ["init", "unsync", "one", "two", "set_status", "resync", "done"]),
         (validate_workflow("w"), ["init", "unsync_unchecked", "one", "two", "resync", "done"]),
         (reconcile_workflow("w"), ["init", "unsync_unchecked", "one", "two", "resync", "done"]),
         (task("w"), ["init", "one", "two", "done"]),
@@ -117,7 +117,7 @@ def test_additional_steps_come_after_those_of_the_function() -> None:
     def create() -> StepList:
         return begin >> one
 
-    assert list(create.plan) == ["init", "one", "two", "set_status_active", "resync", "done"]
+    assert list(create.plan) == ["init", "one", "two", "set_status", "resync", "done"]
 
 
 def test_a_created_subscription_may_end_in_another_status() -> None:
