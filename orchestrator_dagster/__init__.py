@@ -8,6 +8,7 @@ from orchestrator_dagster.domain import (
 )
 from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
+from orchestrator_dagster.domain.state import FormGenerator, State
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import (
     ConfigurationError,
@@ -34,7 +35,7 @@ from orchestrator_dagster.errors import (
     SubscriptionStatusError,
     WorkflowNotFoundError,
 )
-from orchestrator_dagster.forms import FormGenerator, FormPage, State, SubmitFormPage
+from orchestrator_dagster.forms import FormPage, SubmitFormPage
 from orchestrator_dagster.jobs.process import Launch, Process
 from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.start_conditions import (

@@ -76,7 +76,7 @@ class Orchestrator:
         database: default: `ORCHESTRATOR_DATABASE_URL`, or an embedded server in `DAGSTER_HOME`.
 
     Raises:
-        DefinitionError: two products or workflows of the same name.
+        DefinitionError: two products or workflows of the same name, or a resource under a key of the orchestrator's.
 
     Example:
         >>> Orchestrator(products=[]).workflows
@@ -100,6 +100,9 @@ class Orchestrator:
         self.database = database or Database()
         self.validate_every = validate_every
         self._resources = dict(resources or {})
+        reserved = {WORKFLOW_RUN, DATABASE} & self._resources.keys()
+        if reserved:
+            raise DefinitionError(f"The resource keys {', '.join(sorted(reserved))} are the orchestrator's own")
         self._jobs: dict[tuple[str, str], dg.JobDefinition] = {}
         self.register_models()
 

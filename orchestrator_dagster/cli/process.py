@@ -6,6 +6,7 @@ from uuid import UUID
 import click
 
 from orchestrator_dagster.cli.code import code_options, load_orchestrator
+from orchestrator_dagster.domain.process import ProcessStatus
 
 
 @click.group
@@ -14,7 +15,7 @@ def process() -> None:
 
 
 @process.command("list")
-@click.option("--status", help="Only those that stand so, such as failed.")
+@click.option("--status", type=click.Choice(list(ProcessStatus)), help="Only those that stand so.")
 @click.option("--limit", default=20, show_default=True, help="How many of the newest.")
 @code_options
 def list_command(

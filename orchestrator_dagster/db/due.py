@@ -1,10 +1,11 @@
 """Which subscriptions are due for validation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, true
 
 from orchestrator_dagster.db.tables import (
     processes,
@@ -26,21 +27,25 @@ class DueSubscription:
     workflow: str
 
 
-def subscriptions_due_for_validation(connection: Connection, *, since: datetime, limit: int) -> list[DueSubscription]:
-    """Return the active subscriptions of which no validation was started since a time, the longest waiting first.
+def subscriptions_due_for_validation(
+    connection: Connection, *, workflow_names: Sequence[str], since: datetime, after: UUID | None, limit: int
+) -> list[DueSubscription]:
+    """Return the active subscriptions of which no validation was started since a time, in the order of their ids.
 
     Subscriptions that a process works on are left out, but for those that a validation holds which failed, or whose
     worker died: to validate them again is what shows whether the drift is gone.
 
     Args:
         connection: where to look.
+        workflow_names: the validate workflows that there are.
         since: the beginning of the period.
+        after: only those that come after this one.
         limit: how many at most.
     """
     validation = (
         select(workflows.c.workflow_id, workflows.c.name, products_workflows.c.product_id)
         .join(products_workflows, products_workflows.c.workflow_id == workflows.c.workflow_id)
-        .where(workflows.c.target == Target.VALIDATE, workflows.c.deleted_at.is_(None))
+        .where(workflows.c.name.in_(workflow_names), workflows.c.deleted_at.is_(None))
         .subquery()
     )
     last_validated = (
@@ -69,8 +74,9 @@ def subscriptions_due_for_validation(connection: Connection, *, since: datetime,
                 ),
             ),
             func.coalesce(last_validated, since) <= since,
+            true() if after is None else subscriptions.c.subscription_id > after,
         )
-        .order_by(last_validated.asc().nulls_first(), subscriptions.c.subscription_id)
+        .order_by(subscriptions.c.subscription_id)
         .limit(limit)
     )
     return [DueSubscription(row.subscription_id, row.name) for row in rows]

@@ -14,6 +14,10 @@ APPLICATION_NAME = "orchestrator-dagster"
 # search_path: for a role that is called like our schema, the default would put what has no schema into ours.
 _SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public"
 
+# A worker whose machine vanished is noticed within half a minute, by Postgres too, which then takes back its locks.
+_SESSION_SETTINGS += " -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
 
@@ -56,6 +60,7 @@ def _connect_args(url: URL) -> dict[str, Any]:
     given = url.query.get("options", os.environ.get("PGOPTIONS", ""))
     options = given if isinstance(given, str) else " ".join(given)
     return {
+        **_KEEPALIVES,
         "application_name": url.query.get("application_name", APPLICATION_NAME),
         "options": f"{_SESSION_SETTINGS} {options}".strip(),
     }

@@ -44,6 +44,9 @@ class Lease:
         except DBAPIError:
             # the lock went with the connection
             self._connection.invalidate()
+        except BaseException:
+            self._connection.invalidate()
+            raise
         finally:
             self._connection.close()
 

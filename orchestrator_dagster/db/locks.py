@@ -23,6 +23,7 @@ from orchestrator_dagster.errors import (
     SubscriptionNotHeldError,
 )
 
+_WAIT_SHORTLY = text("SET LOCAL lock_timeout = '3s'")
 _ONE_START_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('orchestrator start', 0))")
 
 
@@ -65,8 +66,8 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
         connection: the transaction.
         subscription_id: the subscription.
         lock: keep it as it is until the transaction ends, and keep others from doing the same with its relations. The
-            subscription's row is locked first, then the one lock that all starts take, which nobody waits with: so
-            of two starts on related subscriptions one sees the other, and neither waits for ever.
+            subscription's row is locked first, then the one lock that all starts take: so of two starts on related
+            subscriptions one sees the other. The transaction waits for other locks a short time only, and fails then.
 
     Raises:
         SubscriptionNotFoundError: there is none with that id.
@@ -74,6 +75,7 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
     using = _related(subscription_id, "in_use_by_id", "depends_on_id")
     used = _related(subscription_id, "depends_on_id", "in_use_by_id")
     if lock:
+        connection.execute(_WAIT_SHORTLY)
         lock_subscription(connection, subscription_id)
         connection.execute(_ONE_START_AT_A_TIME)
     row = connection.execute(

@@ -175,20 +175,28 @@ def create_resume_token(connection: Connection, process_id: UUID, created_by: st
     return token
 
 
-def redeem_resume_token(connection: Connection, token: UUID, run_id: str) -> UUID | None:
-    """Use a token up for a run and return its process; `None` for one that is unknown or was used."""
+def process_of_token(connection: Connection, token: UUID) -> UUID | None:
+    """Return the process that a token is for; `None` for one that is unknown or was used."""
     process_id: UUID | None = connection.scalar(
-        update(resume_tokens)
-        .where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
-        .values(used_by_run=run_id)
-        .returning(resume_tokens.c.process_id)
+        select(resume_tokens.c.process_id).where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
     )
     return process_id
 
 
+def use_resume_token(connection: Connection, token: UUID, run_id: str) -> bool:
+    """Use a token up for a run; return whether it was still there to use."""
+    used = connection.execute(
+        update(resume_tokens)
+        .where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
+        .values(used_by_run=run_id)
+    )
+    return used.rowcount > 0
+
+
 def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
     """Return a process and keep others from changing it until the transaction ends."""
-    connection.execute(select(processes.c.process_id).where(processes.c.process_id == process_id).with_for_update())
+    own_row = select(processes.c.process_id).where(processes.c.process_id == process_id)
+    connection.execute(own_row.with_for_update(key_share=True))
     return get_process(connection, process_id)
 
 

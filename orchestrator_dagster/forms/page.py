@@ -1,20 +1,10 @@
 """What a form is made of. Forms are those of the `pydantic-forms` package."""
 
-from collections.abc import Callable, Generator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import AliasChoices, BaseModel
 from pydantic_forms.core import FormPage as PydanticFormPage
 from pydantic_forms.types import FormMeta
-
-State = dict[str, Any]
-"""What a process knows: JSON, by key."""
-
-FormGenerator = Generator[type[BaseModel], Any, State]
-"""What a form function returns when it yields its pages."""
-
-InputForm = type[BaseModel] | Callable[..., Any]
-"""A form: one page, or a function that yields pages or returns one."""
 
 
 class FormPage(PydanticFormPage):

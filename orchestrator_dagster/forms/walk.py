@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator_dagster.domain.state import InputForm, State
 from orchestrator_dagster.errors import FieldError, RefusalError
-from orchestrator_dagster.forms.page import InputForm, State, field_names, page_title
+from orchestrator_dagster.forms.page import field_names, page_title
 
 PAGES = "pages"
 REPEATED_FIELD = "repeated_field"

@@ -20,9 +20,10 @@ from orchestrator_dagster.db.processes import (
     hand_over,
     lock_process,
     process_of_run,
+    process_of_token,
     recall,
-    redeem_resume_token,
     step_rows,
+    use_resume_token,
 )
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.errors import ProcessStateError, RefusalError
@@ -33,6 +34,7 @@ from orchestrator_dagster.ops.process import ProcessRun, require_earlier_steps
 
 _FROM_FAILURE = "dagster/is_resume_retry"
 _FIRST_LEASE = 1
+_TOKEN_USED = "The token by which this run was to go on with a process was used already"  # noqa: S105 - a message
 
 
 def attach(
@@ -88,22 +90,22 @@ def _process_to_go_on_with(connection: Connection, run: DagsterRun, workflow: Wo
     known = process_of_run(connection, run.run_id)
     if known is not None:
         return known
-    token = run.tags.get(RESUME_TOKEN)
-    if token:
-        process_id = _redeemed(connection, token, run.run_id)
+    if RESUME_TOKEN in run.tags:
+        token = _token_of(run)
+        process_id = process_of_token(connection, token) if token else None
         if process_id is not None:
             return process_id
         if not run.parent_run_id:
-            raise ProcessStateError("The token by which this run was to go on with a process was used already")
+            raise ProcessStateError(_TOKEN_USED)
     if not run.parent_run_id:
         return None
     parents = process_of_run(connection, run.parent_run_id)
     return parents if parents is not None and _goes_on(connection, parents, run, workflow) else None
 
 
-def _redeemed(connection: Connection, token: str, run_id: str) -> UUID | None:
+def _token_of(run: DagsterRun) -> UUID | None:
     try:
-        return redeem_resume_token(connection, UUID(token), run_id)
+        return UUID(run.tags.get(RESUME_TOKEN, ""))
     except ValueError:
         return None
 
@@ -153,6 +155,9 @@ def _go_on(
         return memory, process.lease
     _require_same_steps(process, rows, workflow)
     require_earlier_steps(workflow.plan, memory.finished, first_step)
+    token = None if run.parent_run_id or process.run_id == run.run_id else _token_of(run)
+    if token and not use_resume_token(connection, token, run.run_id):
+        raise ProcessStateError(_TOKEN_USED)
     return memory, hand_over(connection, process_id, run.run_id)
 
 

@@ -1,6 +1,7 @@
 """A session for notebooks and scripts: run and launch workflows, load and save models, look around."""
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -31,7 +32,7 @@ from orchestrator_dagster.db.subscriptions import (
 )
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.repository import ambient_repository, use_repository
-from orchestrator_dagster.errors import ConfigurationError, ProcessStateError
+from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError, ProcessStateError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.job import RefusedRun
@@ -39,6 +40,9 @@ from orchestrator_dagster.jobs.launching import Launching
 from orchestrator_dagster.jobs.listing import Listing
 from orchestrator_dagster.jobs.process import Launch, Process
 from orchestrator_dagster.jobs.start import check_start_input
+
+# Dagster sets up logging for each run, and two that do so in one Python process wait for each other for ever
+_one_run_at_a_time = threading.Lock()
 
 if TYPE_CHECKING:
     from orchestrator_dagster.orchestrator import Orchestrator
@@ -94,7 +98,7 @@ class Session:
         self._stack.close()
 
     def run(self, workflow: str, input: Mapping[str, Any] | None = None) -> Process:  # noqa: A002 - what it is
-        """Run a workflow here, in this Python process, until it ends or fails.
+        """Run a workflow here, in this Python process, until it ends or fails. Threads take turns.
 
         Args:
             workflow: name of the workflow.
@@ -162,7 +166,11 @@ class Session:
         Raises:
             ProcessNotFoundError: there is none with that id.
         """
-        return Process(self, *self.read_process(UUID(str(process_id))))
+        try:
+            wanted = UUID(str(process_id))
+        except ValueError as error:
+            raise ProcessNotFoundError(process_id) from error
+        return Process(self, *self.read_process(wanted))
 
     def processes(
         self,
@@ -227,12 +235,13 @@ class Session:
         run_id = str(uuid4())
         job = self.orchestrator.job(workflow, log_level=self._log_level)
         try:
-            job.execute_in_process(
-                run_config=config,
-                instance=self.instance,
-                run_id=run_id,
-                tags={tags.USER: self.user, **more_tags},
-            )
+            with _one_run_at_a_time:
+                job.execute_in_process(
+                    run_config=config,
+                    instance=self.instance,
+                    run_id=run_id,
+                    tags={tags.USER: self.user, **more_tags},
+                )
         except RefusedRun as refused:
             raise refused.refusal from None
         except dg.Failure:

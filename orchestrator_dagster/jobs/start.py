@@ -6,7 +6,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
+from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
 from orchestrator_dagster.db.processes import (
@@ -18,14 +20,18 @@ from orchestrator_dagster.db.processes import (
 )
 from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain.repository import use_repository
+from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import FieldError, InputError, StaleDataError, SubscriptionOutOfSyncError
-from orchestrator_dagster.forms.page import State
-from orchestrator_dagster.forms.walk import FormWalk
+from orchestrator_dagster.forms.walk import PAGES, FormWalk
 from orchestrator_dagster.jobs.start_conditions import check_start, takes_hold
 from orchestrator_dagster.jobs.start_form import walk_start_form
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, transaction
+
+_ATTEMPTS = 5
+_LOCK_NOT_AVAILABLE = "55P03"
+_DEADLOCK_DETECTED = "40P01"
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,48 @@ def start_process(engine: Engine, start: Start) -> Memory:
         InputError: the input is not valid; nothing is kept.
         StartConditionError: the workflow may not start on the subscription; nothing is kept.
     """
+    _require_storable(start)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _start(engine, start)
+        except OperationalError as error:
+            code = getattr(error.orig, "pgcode", None)
+            if code == _LOCK_NOT_AVAILABLE:
+                raise _busy(engine, start) from error
+            # Postgres ended a dead-lock by ending this transaction, which has done nothing yet
+            if code != _DEADLOCK_DETECTED or attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _require_storable(start: Start) -> None:
+    errors = []
+    for name, value in start.given.items():
+        try:
+            to_json({name: value}).encode()
+        except ValueError as error:
+            errors.append(FieldError((name,), f"cannot be stored: {error}", "not_storable"))
+    if errors:
+        raise InputError(workflow=start.workflow.name, errors=errors)
+
+
+def _busy(engine: Engine, start: Start) -> SubscriptionOutOfSyncError:
+    """Return the refusal for a subscription whose row somebody writes to for longer than a start waits."""
+    subscription_id = UUID(str(_subscription_given(start.given)))
+    with engine.connect() as connection:
+        holder = standing(connection, subscription_id, lock=False).holder
+    return SubscriptionOutOfSyncError(
+        workflow=start.workflow.name, subscription_id=subscription_id, held_by=holder.process_id if holder else None
+    )
+
+
+def _subscription_given(given: Mapping[str, Any]) -> object:
+    pages = given.get(PAGES)
+    first = given if "subscription_id" in given or not isinstance(pages, list) or not pages else pages[0]
+    return first["subscription_id"]
+
+
+def _start(engine: Engine, start: Start) -> Memory:
     workflow = start.workflow
     with transaction(engine, process_id=start.process_id, step="start", created_by=start.user) as step_transaction:
         walked = _walk(step_transaction.connection, start)
@@ -130,8 +178,7 @@ def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id:
 
 def _supersede(connection: Connection, start: Start, process_id: UUID, subscription_id: UUID) -> None:
     """End the validation that holds the subscription, unless a living run works on it."""
-    held_by = lock_process(connection, process_id)
-    if held_by.status.ended or not keep_runs_out(connection, process_id):
+    if not keep_runs_out(connection, process_id) or lock_process(connection, process_id).status.ended:
         raise SubscriptionOutOfSyncError(
             workflow=start.workflow.name, subscription_id=subscription_id, held_by=process_id
         )

@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 
 from orchestrator_dagster.db.locks import SubscriptionStanding, is_workflow_of_product, standing
 from orchestrator_dagster.db.products import products_of_workflow
+from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import StaleDataError, SubscriptionNotFoundError
-from orchestrator_dagster.forms.page import FormPage, State
+from orchestrator_dagster.forms.page import FormPage
 from orchestrator_dagster.forms.walk import FormWalk, pages_of, require_result, walk
 from orchestrator_dagster.jobs.start_conditions import check_start
 from orchestrator_dagster.jobs.workflow import Workflow

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from orchestrator_dagster.domain import SubscriptionLifecycle
 from orchestrator_dagster.domain.catalogue import WorkflowDeclaration
+from orchestrator_dagster.domain.state import InputForm
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import DefinitionError
-from orchestrator_dagster.forms.page import InputForm
 from orchestrator_dagster.ops.builtin_steps import done, init, resync, set_status, unsync, unsync_unchecked
 from orchestrator_dagster.ops.plan import PlannedStep, plan
 from orchestrator_dagster.ops.step import Step, StepList, begin

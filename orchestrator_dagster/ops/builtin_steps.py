@@ -5,8 +5,8 @@ from uuid import UUID
 
 from orchestrator_dagster.db.locks import hold, lock_subscription, require_held
 from orchestrator_dagster.domain import SubscriptionLifecycle, SubscriptionModel
+from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import ProcessFailureError
-from orchestrator_dagster.forms.page import State
 from orchestrator_dagster.ops.step import Step, StepKind, StepList, begin, step
 from orchestrator_dagster.ops.transaction import StepTransaction
 

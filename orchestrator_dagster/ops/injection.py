@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
+from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import DefinitionError, InjectionError, StateKeyError
-from orchestrator_dagster.forms.page import State
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 _MISSING = inspect.Parameter.empty

@@ -24,8 +24,8 @@ from orchestrator_dagster.db.processes import (
     storable_json,
 )
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
+from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError
-from orchestrator_dagster.forms.page import State
 from orchestrator_dagster.ops.commit_path import CommitPoint, reached
 from orchestrator_dagster.ops.injection import Ambient
 from orchestrator_dagster.ops.plan import PlannedStep
@@ -182,6 +182,8 @@ class ProcessRun:
             decided[key] = known[key] if key in known else bool(condition.predicate(deepcopy(self.state)))
             if not decided[key]:
                 break
+        # kept from now on, should the step fail
+        self._memory = replace(self._memory, conditions={**known, **decided})
         return decided
 
     def _effect(
@@ -213,7 +215,12 @@ class ProcessRun:
 
         The process's row is locked first: a commit that is still under way on a lost connection holds it.
         """
-        row = replace(self._row(planned, StepStatus.FAILED, started_at), error=_error_record(error))
+        known = self._memory.conditions or {}
+        row = replace(
+            self._row(planned, StepStatus.FAILED, started_at),
+            conditions={key: known[key] for key in planned.conditions if key in known},
+            error=_error_record(error),
+        )
         with self._engine.begin() as connection:
             lock_process(connection, self.process_id)
             for logged in step_rows(connection, self.process_id):

@@ -8,8 +8,8 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, SupportsIndex, overload
 
 from orchestrator_dagster.domain.process import Assignee
+from orchestrator_dagster.domain.state import FormGenerator, InputForm, State
 from orchestrator_dagster.errors import DefinitionError
-from orchestrator_dagster.forms.page import FormGenerator, InputForm, State
 from orchestrator_dagster.ops.injection import Signature, name_of, plain_function
 
 StepFunction = Callable[..., State | None]

@@ -14,7 +14,7 @@ from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain import SubscriptionModel
 from orchestrator_dagster.domain.repository import use_repository
-from orchestrator_dagster.forms.page import State
+from orchestrator_dagster.domain.state import State
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def transaction(engine: Engine, *, process_id: UUID, step: str, created_by: str)
 def save_models(returned: Any) -> list[UUID]:
     """Save every subscription in what a step returned, at any depth, once; return their ids."""
     models = {id(model): model for model in _models(returned)}
-    for model in models.values():
+    # in an order that is the same for everybody, so that two transactions never wait for each other
+    for model in sorted(models.values(), key=lambda model: model.subscription_id):
         model.save()
     return list(dict.fromkeys(model.subscription_id for model in models.values()))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import dagster as dg
 
@@ -19,7 +20,7 @@ def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.
     """Return the sensor that requests a run of its product's validate workflow for each subscription that is due.
 
     A subscription is due when it is active, no process works on it, and none of its validations was started within
-    the period. What is due first is requested first, a limited number at each tick.
+    the period. A limited number is requested at each tick; the next tick goes on after them.
 
     Args:
         jobs: the jobs of all workflows.
@@ -31,11 +32,20 @@ def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.
     if every <= timedelta(0):
         raise DefinitionError(f"Validation every {every} is not possible")
 
+    validations = [job for job in jobs if job.tags.get(TARGET) == Target.VALIDATE]
+
     def validate_subscriptions(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
         engine = getattr(context.resources, DATABASE).engine
         with engine.connect() as connection:
-            due = subscriptions_due_for_validation(connection, since=now - every, limit=_MOST_AT_ONCE)
+            due = subscriptions_due_for_validation(
+                connection,
+                workflow_names=[job.name for job in validations],
+                since=now - every,
+                after=UUID(context.cursor) if context.cursor else None,
+                limit=_MOST_AT_ONCE,
+            )
+        context.update_cursor(str(due[-1].subscription_id) if len(due) == _MOST_AT_ONCE else "")
         period = int(now.timestamp() // every.total_seconds())
         for subscription in due:
             yield dg.RunRequest(
@@ -50,7 +60,7 @@ def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.
         name="validate_subscriptions",
         description=f"Validates each active subscription every {every}, by its product's validate workflow.",
         evaluation_fn=validate_subscriptions,
-        jobs=[job for job in jobs if job.tags.get(TARGET) == Target.VALIDATE],
+        jobs=validations,
         minimum_interval_seconds=min(_INTERVAL_SECONDS, max(1, int(every.total_seconds()))),
         required_resource_keys={DATABASE},
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -391,7 +391,11 @@ class TestInvalidInput:
             others: list[Contact] = []
             by_role: dict[str, Contact] = {}
 
-        given = {"main": {}, "others": [{"email": "a@b"}, {"email": "c", "age": 3}], "by_role": {"boss": {"email": "x"}}}
+        given = {
+            "main": {},
+            "others": [{"email": "a@b"}, {"email": "c", "age": 3}],
+            "by_role": {"boss": {"email": "x"}},
+        }
         wrong = errors_of(fill, ContactsPage, given)
         assert wrong.keys() == {"main.email", "others.1.email", "others.1.age", "by_role.boss.email"}
 
@@ -420,7 +424,9 @@ class TestInvalidInput:
                     raise ValueError("it ends before it starts")
                 return self
 
-        assert "we only paint in blue" in errors_of(fill, CheckedPage, {"start": 1, "end": 2, "colour": "red"})["colour"]
+        assert (
+            "we only paint in blue" in errors_of(fill, CheckedPage, {"start": 1, "end": 2, "colour": "red"})["colour"]
+        )
         (about_all,) = errors_of(fill, CheckedPage, {"start": 2, "end": 1}).values()
         assert "it ends before it starts" in about_all
 

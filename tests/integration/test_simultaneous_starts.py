@@ -103,7 +103,9 @@ def start_at_the_lock(workers: list[Worker], node_id: UUID, engine: Engine) -> N
         statement = "SELECT 1 FROM orchestrator.subscriptions WHERE subscription_id = :id FOR UPDATE"
         connection.execute(text(statement), {"id": node_id})
         start_at_once(workers, node_id)
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         deadline = time.monotonic() + PATIENCE
         while watcher.execute(text(waiting)).scalar_one() < len(workers):
             assert time.monotonic() < deadline, "not both workers wait for the row's lock"
@@ -130,7 +132,9 @@ def test_of_two_starts_at_the_same_moment_one_completes_and_the_other_is_refused
         winners.add(winner)
 
     with engine.connect() as connection:
-        count = "SELECT last_status, count(*) FROM orchestrator.processes JOIN orchestrator.workflows USING (workflow_id)"
+        count = (
+            "SELECT last_status, count(*) FROM orchestrator.processes JOIN orchestrator.workflows USING (workflow_id)"
+        )
         found = connection.execute(text(f"{count} WHERE workflows.name = 'modify_node' GROUP BY last_status")).all()
         assert found == [("completed", ROUNDS)]
         subscription = connection.execute(text("SELECT insync, held_by FROM orchestrator.subscriptions")).one()

@@ -453,14 +453,14 @@ class TestStatus:
 
     def test_the_defaults_cover_every_target_as_the_reference_has_them(self) -> None:
         active, provisioning = SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.PROVISIONING
-        assert TARGET_DEFAULT_USABLE_MAP == {
+        assert {
             Target.CREATE: [],
             Target.MODIFY: [active],
             Target.TERMINATE: [active, provisioning],
             Target.SYSTEM: [active],
             Target.VALIDATE: [active],
             Target.RECONCILE: [active],
-        }
+        } == TARGET_DEFAULT_USABLE_MAP
         assert set(TARGET_DEFAULT_USABLE_MAP) == set(Target)
 
 
@@ -516,7 +516,10 @@ class TestInUse:
         monkeypatch.setitem(blocked, "terminate_rack", False)
         started = run(wfo, "terminate_rack", rack_id)
         # it starts; what it may do to the status is for the lifecycle's own safeguard to say
-        assert (started.status, [one.name for one in started.steps][-1]) == ("failed", "Set subscription to 'terminated'")
+        assert (started.status, [one.name for one in started.steps][-1]) == (
+            "failed",
+            "Set subscription to 'terminated'",
+        )
         assert str(server_id) in (started.failed_reason or "")
 
 

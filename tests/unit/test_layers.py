@@ -12,10 +12,10 @@ ROOT = Path(orchestrator_dagster.__file__).parent
 NOUNS = {"errors", "version"}
 MAY_IMPORT = {
     "domain": set(),
-    "forms": set(),
+    "forms": {"domain"},
     "db": {"domain"},
     "resources": {"db", "domain"},
-    "ops": {"db", "domain", "forms", "resources"},
+    "ops": {"db", "domain", "resources"},
     "jobs": {"ops", "db", "domain", "forms", "resources"},
     "sensors": {"jobs", "ops", "db", "domain", "forms", "resources"},
     "cli": {"orchestrator", "sensors", "jobs", "ops", "db", "domain", "forms", "resources"},

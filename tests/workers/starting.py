@@ -1,7 +1,7 @@
 """A worker that runs `modify_node` whenever it is told to, one line of JSON in, two or less out.
 
-In: the id of a node. Out: `{"holding": process id}` when the process is under way; it then waits for an empty line before
-it goes on. At the end `{"ended": status}`, or `{"refused": reason, "held_by": process id}`.
+In: the id of a node. Out: `{"holding": process id}` when the process is under way; it then waits for an empty line
+before it goes on. At the end `{"ended": status}`, or `{"refused": reason, "held_by": process id}`.
 """
 
 import json
