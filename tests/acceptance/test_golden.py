@@ -379,6 +379,24 @@ query($job: String!, $repository: String!, $location: String!) {
   }
 }
 """
+LAUNCH = """
+mutation($config: RunConfigData!) {
+  launchRun(executionParams: {
+    selector: {
+      pipelineName: "create_node", repositoryName: "__repository__", repositoryLocationName: "golden.definitions"
+    }
+    mode: "default"
+    runConfigData: $config
+  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}
+"""
+REEXECUTE = """
+mutation($run: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $run, strategy: ALL_STEPS}) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  }
+}
+"""
 VALID = """
 query($job: String!, $repository: String!, $location: String!, $config: RunConfigData!) {
   isPipelineConfigValid(
@@ -433,6 +451,29 @@ class TestInDagit:
         for config in (invalid, {}, {"pages": [{"product": 1}, {}, 3]}, {"product": {"a": [1]}, "loopback": None}):
             answer = ask(VALID, "create_node", config=json.dumps(config))
             assert answer["isPipelineConfigValid"]["__typename"] == "PipelineConfigValidationValid", config
+
+    def test_a_full_re_execution_is_a_process_of_its_own(self, workspace: WorkspaceProcessContext) -> None:
+        def launch(query: str, **variables: Any) -> dg.DagsterRun:
+            (answer,) = execute_query(workspace, query, variables)["data"].values()
+            assert answer["__typename"] == "LaunchRunSuccess", answer
+            deadline = time.monotonic() + 60
+            while True:
+                run = workspace.instance.get_run_by_id(answer["run"]["runId"])
+                assert run is not None
+                if run.is_finished:
+                    assert run.status is dg.DagsterRunStatus.SUCCESS
+                    return run
+                assert time.monotonic() < deadline, f"the run is {run.status}"
+                time.sleep(0.05)
+
+        first = launch(LAUNCH, config=json.dumps(CREATE_NODE))
+        again = launch(REEXECUTE, run=first.run_id)
+        tags = [
+            {key: value for key, value in run.tags.items() if key.startswith("orchestrator/")} for run in (first, again)
+        ]
+        assert [tag["orchestrator/process_id"] for tag in tags] == [first.run_id, again.run_id]
+        assert tags[0]["orchestrator/subscription_id"] != tags[1]["orchestrator/subscription_id"]
+        assert [tag["orchestrator/status"] for tag in tags] == ["completed", "completed"]
 
 
 def launchpad_fields(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -490,7 +490,8 @@ class TestPagesThatShareFields:
         count = (yield CountPage).count
         found = []
         for _ in range(count):
-            found.append((yield LinkPage).port)
+            link = yield LinkPage
+            found += [link.port]
         return {"links": found}
 
     def test_a_field_on_two_pages_cannot_be_given_flat(self, fill: Fill) -> None:

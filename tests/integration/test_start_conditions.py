@@ -166,7 +166,8 @@ ORCHESTRATOR = Orchestrator(
 
 
 @pytest.fixture
-def wfo(orchestrator_database: str) -> Iterator[Session]:
+def wfo(module_database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", module_database_url)
     broken.clear()
     with dg.DagsterInstance.ephemeral() as instance, ORCHESTRATOR.connect(instance=instance) as session:
         yield session

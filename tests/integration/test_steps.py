@@ -533,16 +533,18 @@ class TestInjectionOfModels:
         assert "LampProvisioning" in process.failed_reason
 
     def test_a_union_of_different_products_is_refused_where_it_is_declared(self) -> None:
-        with pytest.raises(TypeError, match="lifecycle variants"):
+        def declare() -> dg.JobDefinition:
+            @step("Take")
+            def take(subscription: Lamp | Fuse) -> None: ...
 
             @task("Odd")
             def odd() -> StepList:
-                @step("Take")
-                def take(subscription: Lamp | Fuse) -> None: ...
-
                 return begin >> take
 
-            odd.job  # noqa: B018
+            return odd.job
+
+        with pytest.raises(TypeError, match="lifecycle variants"):
+            declare()
 
     def test_any_subscription_is_loaded_as_the_class_of_its_product_and_status(self, connect: Connect) -> None:
         seen: list[Any] = []
