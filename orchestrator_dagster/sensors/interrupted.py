@@ -9,7 +9,7 @@ from orchestrator_dagster.db.processes import lock_process, mark_interrupted, pr
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.job import DATABASE
 
-_INTERVAL_SECONDS = 5
+_INTERVAL_SECONDS = 15
 _STATUSES = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 

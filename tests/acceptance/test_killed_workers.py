@@ -234,7 +234,7 @@ def test_a_launched_run_whose_worker_was_killed_goes_on_by_dagits_re_execution(
         assert not kill_at.exists(), "the worker was not killed"
         assert killed.status is dg.DagsterRunStatus.FAILURE
         events = " ".join(record.message for record in instance.all_logs(killed.run_id))
-        assert "-9" in events
+        assert "SIGKILL" in events
         again = launch(REEXECUTE, run=killed.run_id)
     assert again.status is dg.DagsterRunStatus.SUCCESS
     assert again.tags["orchestrator/process_id"] == killed.run_id

@@ -60,8 +60,8 @@ def catalogue(engine: Engine) -> None:
             {"workflow": WORKFLOW},
         )
         connection.execute(
-            text("""INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id)
-                    VALUES (:process, :workflow, false, 'running', 'run')"""),
+            text("""INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id, plan)
+                    VALUES (:process, :workflow, false, 'running', 'run', '[]')"""),
             {"process": PROCESS, "workflow": WORKFLOW},
         )
 
