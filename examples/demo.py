@@ -35,7 +35,7 @@ from orchestrator_dagster.db.server import EmbeddedServer, EmbeddedServerError
 from orchestrator_dagster.db.url import database_url
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = ROOT / ".demo"
+HOME = Path(os.environ.get("ORCHESTRATOR_DEMO_HOME") or ROOT / ".demo").resolve()
 WORKSPACE = ROOT / "workspace.yaml"
 START_SECONDS = 180.0
 LEFT_SECONDS = 90.0
