@@ -1,19 +1,19 @@
-"""Processes and their step log in the database."""
+"""Processes in the database; their steps are in `step_log`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSON, JSONB, aggregate_order_by
+from sqlalchemy import Connection, Row, Select, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from orchestrator_dagster.db.step_log import StepRow, log_step
 from orchestrator_dagster.db.tables import (
     process_inputs,
     process_runs,
-    process_steps,
     processes,
     processes_subscriptions,
     products,
@@ -23,35 +23,7 @@ from orchestrator_dagster.db.tables import (
 )
 from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError, ProcessTakenOverError
-
-_MOST_REASON = 10_000
-_MOST_TRACEBACK = 50_000
-
-
-@dataclass(frozen=True)
-class StepRow:
-    """A row of the step log: what happened to a step in one attempt.
-
-    Attributes:
-        step: the step's key, which is its op's name in the job.
-        name: the step's title.
-        changes: the difference that it made to the state.
-        conditions: what conditionals decided when it was reached.
-        error: what went wrong, where it failed.
-    """
-
-    step: str
-    name: str
-    status: StepStatus
-    run_id: str
-    created_by: str
-    started_at: datetime
-    completed_at: datetime
-    attempt: int = 1
-    changes: Mapping[str, Any] | None = None
-    conditions: Mapping[str, bool] | None = None
-    error: Mapping[str, Any] | None = None
+from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError
 
 
 @dataclass(frozen=True)
@@ -77,28 +49,6 @@ class ProcessRow:
     product: str | None
     subscription_ids: tuple[UUID, ...]
     customer_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the step log knows of a process.
-
-    Attributes:
-        state: the initial state with the changes of all finished steps.
-        finished: the keys of the steps that need not run again.
-        conditions: what conditionals decided.
-    """
-
-    state: dict[str, Any]
-    finished: frozenset[str] = frozenset()
-    conditions: Mapping[str, bool] | None = None
-
-    def after(self, row: StepRow) -> "Memory":
-        """Return the memory with one more row in the log."""
-        conditions = {**(self.conditions or {}), **(row.conditions or {})}
-        if not row.status.finished:
-            return replace(self, conditions=conditions)
-        return Memory({**self.state, **(row.changes or {})}, self.finished | {row.step}, conditions)
 
 
 def insert_process(
@@ -255,96 +205,6 @@ def given_input(connection: Connection, process_id: UUID) -> dict[str, Any]:
     return given
 
 
-def recall(connection: Connection, process_id: UUID) -> Memory:
-    """Return what the step log knows of a process."""
-    initial: dict[str, Any] = connection.execute(
-        select(process_inputs.c.state).where(
-            process_inputs.c.process_id == process_id, process_inputs.c.input_type == "initial_state"
-        )
-    ).scalar_one()
-    memory = Memory(initial)
-    for row in step_rows(connection, process_id):
-        memory = memory.after(row)
-    return memory
-
-
-def step_rows(connection: Connection, process_id: UUID) -> list[StepRow]:
-    """Return the step log of a process, oldest row first."""
-    rows = connection.execute(
-        select(process_steps).where(process_steps.c.process_id == process_id).order_by(process_steps.c.step_id)
-    )
-    return [
-        StepRow(
-            step=row.step,
-            name=row.name,
-            status=StepStatus(row.status),
-            run_id=row.run_id,
-            created_by=row.created_by,
-            started_at=row.started_at,
-            completed_at=row.completed_at,
-            attempt=row.attempt,
-            changes=row.changes,
-            conditions=row.conditions,
-            error=row.error,
-        )
-        for row in rows
-    ]
-
-
-def log_step(
-    connection: Connection,
-    process_id: UUID,
-    row: StepRow,
-    *,
-    lease: int,
-    status: ProcessStatus,
-    reason: str | None = None,
-    traceback: str | None = None,
-) -> None:
-    """Add a row to the step log and say where the process stands, if the writer's lease is the newest one.
-
-    Both are one statement, so that a run that lost its process can neither log nor, as the statement fails, commit.
-
-    Raises:
-        ProcessTakenOverError: another run goes on with the process.
-    """
-    fenced = (
-        update(processes)
-        .where(processes.c.process_id == process_id, processes.c.lease == lease)
-        .values(
-            last_status=status,
-            last_step=row.step,
-            last_modified_at=func.clock_timestamp(),
-            failed_reason=reason and storable(reason)[:_MOST_REASON],
-            traceback=traceback and storable(traceback)[-_MOST_TRACEBACK:],
-        )
-        .returning(processes.c.process_id)
-        .cte("fenced")
-    )
-    attempt = (
-        select(func.coalesce(func.max(process_steps.c.attempt), 0) + 1)
-        .where(process_steps.c.process_id == process_id, process_steps.c.step == row.step)
-        .scalar_subquery()
-    )
-    values = {
-        "process_id": fenced.c.process_id,
-        "step": literal(row.step),
-        "attempt": attempt,
-        "name": literal(row.name),
-        "status": literal(row.status.value),
-        "run_id": literal(row.run_id),
-        "created_by": literal(row.created_by),
-        "changes": bindparam("changes", dict(row.changes or {}), type_=JSON),
-        "conditions": bindparam("conditions", row.conditions or None, type_=JSONB(none_as_null=True)),
-        "error": bindparam("error", row.error, type_=JSONB(none_as_null=True)),
-        "started_at": literal(row.started_at),
-        "completed_at": literal(row.completed_at),
-    }
-    logged = connection.execute(insert(process_steps).from_select(list(values), select(*values.values())))
-    if not logged.rowcount:
-        raise ProcessTakenOverError(process_id=process_id, run_id=row.run_id)
-
-
 def abort_process(connection: Connection, process_id: UUID, *, by_run: str, row_name: str, user: str) -> None:
     """End a process that no run works on: log why, and let go of its subscriptions."""
     lease = connection.execute(
@@ -446,17 +306,3 @@ def _process_row(row: Row[Any]) -> ProcessRow:
         subscription_ids=tuple(row.subscription_ids or ()),
         customer_ids=tuple(row.customer_ids or ()),
     )
-
-
-def storable(text: str) -> str:
-    """Return a text with what Postgres cannot store written out."""
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-
-
-def storable_json(value: Any) -> Any:
-    """Return JSON with what Postgres cannot store in its texts written out."""
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, dict):
-        return {storable(key): storable_json(item) for key, item in value.items()}
-    return [storable_json(item) for item in value] if isinstance(value, list) else value

@@ -14,17 +14,14 @@ from sqlalchemy import Connection, Engine
 
 from orchestrator_dagster.db.leases import Lease
 from orchestrator_dagster.db.processes import (
-    Memory,
     ProcessRow,
-    StepRow,
     hand_over,
     lock_process,
     process_of_run,
     process_of_token,
-    recall,
-    step_rows,
     use_resume_token,
 )
+from orchestrator_dagster.db.step_log import Memory, StepRow, recall, step_rows
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.errors import ProcessStateError, RefusalError
 from orchestrator_dagster.jobs.start import Start, start_process

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import dagster as dg
 
-from orchestrator_dagster.db.processes import ProcessRow, StepRow
+from orchestrator_dagster.db.processes import ProcessRow
+from orchestrator_dagster.db.step_log import StepRow
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import ProcessNotFoundError, ProcessStateError, RefusalError

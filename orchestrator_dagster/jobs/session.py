@@ -12,16 +12,8 @@ import dagster as dg
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 
-from orchestrator_dagster.db.processes import (
-    ProcessRow,
-    StepRow,
-    create_resume_token,
-    find_processes,
-    get_process,
-    given_input,
-    recall,
-    step_rows,
-)
+from orchestrator_dagster.db.processes import ProcessRow, create_resume_token, find_processes, get_process, given_input
+from orchestrator_dagster.db.step_log import StepRow, recall, step_rows
 from orchestrator_dagster.db.subscriptions import (
     AutocommitRepository,
     PostgresRepository,

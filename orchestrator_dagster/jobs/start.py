@@ -11,13 +11,8 @@ from sqlalchemy.exc import OperationalError
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
-from orchestrator_dagster.db.processes import (
-    Memory,
-    abort_process,
-    insert_process,
-    link_subscription,
-    lock_process,
-)
+from orchestrator_dagster.db.processes import abort_process, insert_process, link_subscription, lock_process
+from orchestrator_dagster.db.step_log import Memory
 from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State

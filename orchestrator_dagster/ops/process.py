@@ -13,16 +13,8 @@ from sqlalchemy import Engine
 
 from orchestrator_dagster.db.exact_json import same_json
 from orchestrator_dagster.db.leases import Lease
-from orchestrator_dagster.db.processes import (
-    Memory,
-    StepRow,
-    lock_process,
-    log_step,
-    mark_interrupted,
-    release_subscriptions,
-    step_rows,
-    storable_json,
-)
+from orchestrator_dagster.db.processes import lock_process, mark_interrupted, release_subscriptions
+from orchestrator_dagster.db.step_log import Memory, StepRow, log_step, step_rows, storable_json
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import dagster as dg
 
-from orchestrator_dagster.db.processes import ProcessRow, StepRow, find_processes, get_process, step_rows
+from orchestrator_dagster.db.processes import ProcessRow, find_processes, get_process
 from orchestrator_dagster.db.products import ProductRow, all_products
+from orchestrator_dagster.db.step_log import StepRow, step_rows
 from orchestrator_dagster.db.subscriptions import SubscriptionRow, subscriptions
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.errors import ProductNotFoundError
