@@ -19,12 +19,14 @@ OrchestratorError
 │   ├── InputError                                 wrong input, with the error of every field
 │   └── StartConditionError                        the subscription may not be worked on now
 │       ├── SubscriptionOutOfSyncError
+│       ├── SubscriptionBusyError
 │       ├── RelationsOutOfSyncError
 │       ├── SubscriptionStatusError
 │       └── SubscriptionInUseError
 ├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
+├── ProcessFailureError                            raised by a step, with details
 └── ProcessStateError               (ValueError)   the process cannot do that now
-└── ProcessTakenOverError                      another run goes on with the process
+    └── ProcessTakenOverError                      another run goes on with the process
 """
 
 from collections.abc import Sequence
@@ -228,6 +230,21 @@ class SubscriptionOutOfSyncError(StartConditionError):
             else f"subscription {subscription_id} is out of sync; validate or reconcile it first"
         )
         super().__init__(message, workflow=workflow, subscription_id=subscription_id)
+
+
+class SubscriptionBusyError(StartConditionError):
+    """Somebody else is writing to the subscription right now."""
+
+    reason = "subscription.not_in_sync"
+
+    def __init__(self, *, workflow: str, subscription_id: UUID, held_by: UUID | None) -> None:
+        self.held_by = held_by
+        who = f"process {held_by}, which holds it," if held_by else "somebody else"
+        super().__init__(
+            f"{who} is writing to subscription {subscription_id} or to one related to it; try again",
+            workflow=workflow,
+            subscription_id=subscription_id,
+        )
 
 
 class RelationsOutOfSyncError(StartConditionError):

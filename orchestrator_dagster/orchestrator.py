@@ -18,7 +18,7 @@ from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
 from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
-from orchestrator_dagster.sensors.interrupted import interrupted_sensors
+from orchestrator_dagster.sensors.interrupted import interrupted_sensor
 from orchestrator_dagster.sensors.validation import validation_sensor
 
 
@@ -135,7 +135,7 @@ class Orchestrator:
             jobs=jobs,
             resources=self._all_resources,
             sensors=[
-                *interrupted_sensors(jobs),
+                *([interrupted_sensor(jobs)] if jobs else []),
                 *([] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)]),
             ],
         )

@@ -4,10 +4,8 @@ from typing import Self
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
 
 _TAKE = text("SELECT pg_try_advisory_lock(hashtextextended('orchestrator process ' || :process_id, 0))")
-_RELEASE = text("SELECT pg_advisory_unlock(hashtextextended('orchestrator process ' || :process_id, 0))")
 _KEEP_OTHERS_OUT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('orchestrator process ' || :process_id, 0))")
 
 
@@ -18,37 +16,28 @@ class Lease:
     `processes.lease` does that.
     """
 
-    def __init__(self, connection: Connection, process_id: UUID) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._process_id = process_id
 
     @classmethod
     def take(cls, engine: Engine, process_id: UUID) -> Self | None:
         """Return the lease of a process, or `None` where a living run has it."""
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        # it never goes back to the pool: the lock would go with it
+        connection.detach()
         try:
             taken = connection.scalar(_TAKE, {"process_id": str(process_id)})
         except BaseException:
-            connection.invalidate()
             connection.close()
             raise
         if not taken:
             connection.close()
             return None
-        return cls(connection, process_id)
+        return cls(connection)
 
     def release(self) -> None:
-        """Give the lease back."""
-        try:
-            self._connection.execute(_RELEASE, {"process_id": str(self._process_id)})
-        except DBAPIError:
-            # the lock went with the connection
-            self._connection.invalidate()
-        except BaseException:
-            self._connection.invalidate()
-            raise
-        finally:
-            self._connection.close()
+        """Give the lease back; more than once does no harm."""
+        self._connection.close()
 
 
 def keep_runs_out(connection: Connection, process_id: UUID) -> bool:

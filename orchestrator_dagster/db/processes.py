@@ -39,7 +39,7 @@ class ProcessRow:
     assignee: Assignee
     run_id: str
     lease: int
-    plan: tuple[str, ...]
+    plan: tuple[Mapping[str, Any], ...]
     created_by: str
     started_at: datetime
     last_modified_at: datetime
@@ -58,7 +58,7 @@ def insert_process(
     workflow: str,
     run_id: str,
     created_by: str,
-    plan: Sequence[str],
+    plan: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any],
     state: Mapping[str, Any],
 ) -> None:
@@ -70,7 +70,7 @@ def insert_process(
         workflow: name of the workflow.
         run_id: id of the Dagster run that works on it.
         created_by: who started it.
-        plan: the names of the workflow's steps.
+        plan: the workflow's steps: key, name, and the keys of the conditionals around it.
         given: the input as it was given.
         state: the state that the process starts with.
 

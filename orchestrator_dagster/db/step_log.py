@@ -119,7 +119,11 @@ def log_step(
     """
     fenced = (
         update(processes)
-        .where(processes.c.process_id == process_id, processes.c.lease == lease)
+        .where(
+            processes.c.process_id == process_id,
+            processes.c.lease == lease,
+            processes.c.last_status.not_in([ProcessStatus.COMPLETED, ProcessStatus.ABORTED]),
+        )
         .values(
             last_status=status,
             last_step=row.step,

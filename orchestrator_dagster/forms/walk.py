@@ -95,7 +95,7 @@ def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
                 break
             answer = _answer(page, raw, answers.path(len(outcome.pages)), outcome)
     except StopIteration as end:
-        outcome.result = require_result(end.value)
+        outcome.result = {} if outcome.errors else require_result(end.value)
     except _CannotGoOnError as error:
         outcome.stopped = str(error)
     finally:

@@ -7,6 +7,7 @@ Everything else starts a new process.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from dagster import DagsterInstance, DagsterRun
@@ -149,8 +150,9 @@ def _go_on(
     memory = recall(connection, process_id)
     if process.status is ProcessStatus.COMPLETED:
         # all was done, but the worker died before Dagster heard of it: the run passes every step by
-        return memory, process.lease
+        return replace(memory, finished=memory.finished | frozenset(workflow.plan)), process.lease
     _require_same_steps(process, rows, workflow)
+    _require_same_conditions(process, memory, workflow)
     require_earlier_steps(workflow.plan, memory.finished, first_step)
     token = None if run.parent_run_id or process.run_id == run.run_id else _token_of(run)
     if token and not use_resume_token(connection, token, run.run_id):
@@ -180,7 +182,7 @@ def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: 
     them or the step was made by another function, there must be as many as when the process was started, under the same
     titles.
     """
-    before, now = Counter(process.plan), Counter(step.key for step in workflow.steps)
+    before, now = Counter(step["name"] for step in process.plan), Counter(step.key for step in workflow.steps)
     repeated = {name for name in before | now if max(before[name], now[name]) > 1}
     for name in repeated:
         if before[name] != now[name]:
@@ -197,6 +199,21 @@ def _require_same_steps(process: ProcessRow, rows: Sequence[StepRow], workflow: 
             raise ProcessStateError(
                 f"Process {process.process_id} cannot go on: step {row.step} was '{row.name}' when it was done, "
                 f"and is now '{planned.step.name}'"
+            )
+
+
+def _require_same_conditions(process: ProcessRow, memory: Memory, workflow: Workflow) -> None:
+    """Make sure that what conditionals decided still concerns the steps that it was decided for."""
+    decided = set(memory.conditions or ())
+    for step in process.plan:
+        planned = workflow.plan.get(step["step"])
+        if planned is None:
+            continue
+        before, now = step["conditions"], list(planned.conditions)
+        if before != now and decided.intersection(before + now):
+            raise ProcessStateError(
+                f"Process {process.process_id} cannot go on: the conditionals around step {planned.key} have changed "
+                "since they were decided"
             )
 
 

@@ -1,6 +1,7 @@
 """From a workflow to Dagster's job."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -83,7 +84,10 @@ def workflow_run_resource(
         try:
             yield workflow_run
         finally:
-            workflow_run.close()
+            status = workflow_run.close()
+            if status is not None and context.instance is not None:
+                with suppress(Exception):  # tags help people; that they cannot be written harms no process
+                    context.instance.add_run_tags(run.run_id, {tags.STATUS: status.value})
 
     return dg.ResourceDefinition(workflow_run, required_resource_keys={DATABASE})
 
@@ -111,18 +115,19 @@ class WorkflowRun:
                 # Dagster terminates the run, or something wants Python to exit
                 raise cause from None
             raise _failure(cause) from cause
-        except (RefusalError, ProcessStateError) as error:
+        except Exception as error:
             if self._process is None:
                 inherited = context.run.tags
                 self._tag(context, lambda: {tags.STATUS: tags.REFUSED, **tags.without_process(inherited)})
-            raise RefusedRun(error) from error.__cause__
-        self._tag(context, lambda: self._news(process, key, outcome))
+            if isinstance(error, (RefusalError, ProcessStateError)):
+                raise RefusedRun(error) from error.__cause__
+            raise
+        self._tag(context, lambda: self._news(process, outcome))
         yield dg.Output(None, metadata=_metadata(outcome))
 
-    def close(self) -> None:
-        """End the run's work on its process."""
-        if self._process is not None:
-            self._process.close()
+    def close(self) -> ProcessStatus | None:
+        """End the run's work on its process; return where that stands, or `None` where no process was started."""
+        return None if self._process is None else self._process.close()
 
     def _attach(self, context: dg.OpExecutionContext, key: str) -> ProcessRun:
         engine = self._database.engine
@@ -132,12 +137,9 @@ class WorkflowRun:
         self._tag(context, lambda: {tags.STATUS: ProcessStatus.RUNNING.value, **self._about(process)})
         return process
 
-    def _news(self, process: ProcessRun, key: str, outcome: StepOutcome) -> dict[str, str]:
+    def _news(self, process: ProcessRun, outcome: StepOutcome) -> dict[str, str]:
         """Return the tags that a step changed."""
-        news = {} if self._subscription_ids.issuperset(outcome.subscription_ids) else self._about(process)
-        if self._workflow.plan[key].last:
-            news[tags.STATUS] = ProcessStatus.COMPLETED.value
-        return news
+        return {} if self._subscription_ids.issuperset(outcome.subscription_ids) else self._about(process)
 
     def _about(self, process: ProcessRun) -> dict[str, str]:
         """Return the tags that say which process it is, and whose subscriptions it works on."""

@@ -17,7 +17,13 @@ from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import FieldError, InputError, StaleDataError, SubscriptionOutOfSyncError
+from orchestrator_dagster.errors import (
+    FieldError,
+    InputError,
+    StaleDataError,
+    SubscriptionBusyError,
+    SubscriptionOutOfSyncError,
+)
 from orchestrator_dagster.forms.walk import PAGES, FormWalk
 from orchestrator_dagster.jobs.start_conditions import check_start, takes_hold
 from orchestrator_dagster.jobs.start_form import walk_start_form
@@ -63,8 +69,9 @@ def start_process(engine: Engine, start: Start) -> Memory:
             return _start(engine, start)
         except OperationalError as error:
             code = getattr(error.orig, "pgcode", None)
-            if code == _LOCK_NOT_AVAILABLE:
-                raise _busy(engine, start) from error
+            subscription_id = _subscription_given(start.given)
+            if code == _LOCK_NOT_AVAILABLE and subscription_id is not None:
+                raise _busy(engine, start, subscription_id) from error
             # Postgres ended a dead-lock by ending this transaction, which has done nothing yet
             if code != _DEADLOCK_DETECTED or attempt == _ATTEMPTS:
                 raise
@@ -82,20 +89,20 @@ def _require_storable(start: Start) -> None:
         raise InputError(workflow=start.workflow.name, errors=errors)
 
 
-def _busy(engine: Engine, start: Start) -> SubscriptionOutOfSyncError:
-    """Return the refusal for a subscription whose row somebody writes to for longer than a start waits."""
-    subscription_id = UUID(str(_subscription_given(start.given)))
+def _busy(engine: Engine, start: Start, subscription_id: UUID) -> SubscriptionBusyError:
+    """Return the refusal for a subscription that somebody writes to for longer than a start waits."""
     with engine.connect() as connection:
         holder = standing(connection, subscription_id, lock=False).holder
-    return SubscriptionOutOfSyncError(
+    return SubscriptionBusyError(
         workflow=start.workflow.name, subscription_id=subscription_id, held_by=holder.process_id if holder else None
     )
 
 
-def _subscription_given(given: Mapping[str, Any]) -> object:
+def _subscription_given(given: Mapping[str, Any]) -> UUID | None:
     pages = given.get(PAGES)
     first = given if "subscription_id" in given or not isinstance(pages, list) or not pages else pages[0]
-    return first["subscription_id"]
+    subscription_id = first.get("subscription_id")
+    return UUID(str(subscription_id)) if subscription_id else None
 
 
 def _start(engine: Engine, start: Start) -> Memory:
@@ -110,7 +117,10 @@ def _start(engine: Engine, start: Start) -> Memory:
             workflow=workflow.name,
             run_id=start.run_id,
             created_by=start.user,
-            plan=[step.key for step in workflow.steps],
+            plan=[
+                {"step": planned.key, "name": planned.step.key, "conditions": list(planned.conditions)}
+                for planned in workflow.plan.values()
+            ],
             given=start.given,
             state=state,
         )

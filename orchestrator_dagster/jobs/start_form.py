@@ -136,7 +136,8 @@ def _subscription_form(
         raise LookupError("what follows depends on the subscription")
     found = standing(connection, answer.subscription_id, lock=False)
     check_start(workflow, found)
-    return (yield from _with_own_form(workflow, begin | _about(found)))
+    result = yield from _with_own_form(workflow, begin | _about(found))
+    return result | {"subscription_id": str(found.subscription_id)}
 
 
 def _about(found: SubscriptionStanding) -> State:

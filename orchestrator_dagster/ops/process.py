@@ -120,6 +120,8 @@ class ProcessRun:
         except BaseException as error:
             landed = self._landed_or_failed(planned, error, started_at)
             if landed is None:
+                # whoever sees the failure may go on with the process at once
+                self._lease.release()
                 raise StepFailedError(f"Step {planned.step.name} failed") from error
             self._memory = self._memory.after(landed)
             if not isinstance(error, Exception):
@@ -130,13 +132,19 @@ class ProcessRun:
             self._memory = self._memory.after(row)
         return StepOutcome(row.status, changed=tuple(row.changes or ()), subscription_ids=tuple(map(str, saved)))
 
-    def close(self) -> None:
-        """End the run's work: let a process that it leaves in the middle stand as failed, and give the lease back."""
+    def close(self) -> ProcessStatus:
+        """End the run's work: let a process that it leaves in the middle stand as failed, and give the lease back.
+
+        Returns:
+            Where the process stands.
+        """
         try:
-            if not self._memory.finished.issuperset(self._plan):
-                reason = "The run ended before the process did; go on with it to finish"
-                with self._engine.begin() as connection:
-                    mark_interrupted(connection, self.process_id, self._lease_number, reason)
+            if self._memory.finished.issuperset(self._plan):
+                return ProcessStatus.COMPLETED
+            reason = "The run ended before the process did; go on with it to finish"
+            with self._engine.begin() as connection:
+                mark_interrupted(connection, self.process_id, self._lease_number, reason)
+            return ProcessStatus.FAILED
         finally:
             self._lease.release()
 
@@ -214,7 +222,8 @@ class ProcessRun:
             error=_error_record(error),
         )
         with self._engine.begin() as connection:
-            lock_process(connection, self.process_id)
+            if lock_process(connection, self.process_id).lease != self._lease_number:
+                raise ProcessTakenOverError(process_id=self.process_id, run_id=self._run_id) from error
             for logged in step_rows(connection, self.process_id):
                 if logged.step == planned.key and logged.status.finished:
                     return logged

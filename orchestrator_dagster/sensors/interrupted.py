@@ -1,48 +1,62 @@
-"""Processes whose worker died in the middle of a step: Dagster notices the run, these sensors tell the process."""
+"""Processes whose worker died: they stand as running, and nobody has their lease."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import dagster as dg
+from sqlalchemy import Engine
 
 from orchestrator_dagster.db.leases import keep_runs_out
-from orchestrator_dagster.db.processes import lock_process, mark_interrupted, process_of_run
+from orchestrator_dagster.db.processes import ProcessRow, find_processes, lock_process, mark_interrupted
+from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.job import DATABASE
 
 _INTERVAL_SECONDS = 15
-_STATUSES = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def interrupted_sensors(jobs: Sequence[dg.JobDefinition]) -> list[dg.SensorDefinition]:
-    """Return the sensors that let a process stand as failed when its run ended and the process could not say so.
+def interrupted_sensor(jobs: Sequence[dg.JobDefinition]) -> dg.SensorDefinition:
+    """Return the sensor that lets processes whose worker died stand as failed, ready to go on.
+
+    A run takes the lease of its process before the process is there, and gives it back after the process says how it
+    stands. So a process that is running while nobody has its lease was left behind, whatever Dagster knows of its run.
 
     Args:
         jobs: the jobs of all workflows.
     """
-    return [_interrupted_sensor(jobs, status) for status in _STATUSES] if jobs else []
 
+    def notice_dead_workers(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        noticed = list(mark_left_behind(getattr(context.resources, DATABASE).engine))
+        for process in noticed:
+            if context.instance.has_run(process.run_id):
+                context.instance.add_run_tags(process.run_id, {tags.STATUS: ProcessStatus.FAILED.value})
+        found = ", ".join(str(process.process_id) for process in noticed)
+        return dg.SkipReason(f"Stand as failed now: {found}" if noticed else "No worker died")
 
-def _interrupted_sensor(jobs: Sequence[dg.JobDefinition], status: dg.DagsterRunStatus) -> dg.SensorDefinition:
-    def tell_process(context: dg.RunStatusSensorContext) -> dg.SkipReason:
-        run_id = context.dagster_run.run_id
-        with getattr(context.resources, DATABASE).engine.begin() as connection:
-            process_id = process_of_run(connection, run_id)
-            if process_id is None or not keep_runs_out(connection, process_id):
-                return dg.SkipReason("The run started no process, or another run goes on with it")
-            process = lock_process(connection, process_id)
-            reason = f"The worker of run {run_id} died; go on with the process to finish it"
-            if process.run_id != run_id or not mark_interrupted(connection, process_id, process.lease, reason):
-                return dg.SkipReason(f"Process {process_id} knows already")
-        context.instance.add_run_tags(run_id, {tags.STATUS: process.status.FAILED.value})
-        return dg.SkipReason(f"Process {process_id} stands as failed now")
-
-    return dg.RunStatusSensorDefinition(
-        name=f"notice_{status.value.lower()}_runs",
-        description="Lets a process stand as failed when its worker died.",
-        run_status=status,
-        run_status_sensor_fn=tell_process,
-        monitored_jobs=list(jobs),
+    return dg.SensorDefinition(
+        name="notice_dead_workers",
+        description="Lets processes whose worker died stand as failed, ready to go on.",
+        evaluation_fn=notice_dead_workers,
+        jobs=list(jobs),
         minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={DATABASE},
+        default_status=dg.DefaultSensorStatus.RUNNING,
     )
+
+
+def mark_left_behind(engine: Engine) -> Iterator[ProcessRow]:
+    """Let each process that is running without a living run stand as failed; yield those."""
+    with engine.connect() as connection:
+        running = find_processes(connection, status=[ProcessStatus.RUNNING])
+    for process in running:
+        if _mark(engine, process.process_id):
+            yield process
+
+
+def _mark(engine: Engine, process_id: UUID) -> bool:
+    with engine.begin() as connection:
+        if not keep_runs_out(connection, process_id):
+            return False
+        process = lock_process(connection, process_id)
+        reason = f"The worker of run {process.run_id} died; go on with the process to finish it"
+        return mark_interrupted(connection, process_id, process.lease, reason)

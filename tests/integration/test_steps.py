@@ -679,7 +679,9 @@ class TestWhatAStepLeavesBehind:
         assert (process.status, process.current_step) == ("failed", "odd")
         assert "dict" in process.failed_reason
 
-    @pytest.mark.parametrize("value", [object(), b"\xff\xfe", "a\x00b", {"a\x00": 1}], ids=repr)
+    @pytest.mark.parametrize(
+        "value", [object(), b"\xff\xfe", "a\x00b", {"a\x00": 1}], ids=["object", "bytes", "NUL", "NUL key"]
+    )
     def test_a_value_that_cannot_be_stored_fails_the_step_and_its_key_is_named(
         self, run_steps: RunSteps, value: Any
     ) -> None:

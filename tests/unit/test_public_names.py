@@ -45,6 +45,7 @@ PUBLIC = {
     "StepList",
     "StepStatus",
     "SubmitFormPage",
+    "SubscriptionBusyError",
     "SubscriptionInUseError",
     "SubscriptionLifecycle",
     "SubscriptionModel",

@@ -175,7 +175,7 @@ class TestMaking:
         NodeInactive.from_product_id(node_product.product_id, "acme")
         assert not repository.subscriptions
 
-    @pytest.mark.parametrize("product_id", [uuid4(), str(uuid4()), "no id"])
+    @pytest.mark.parametrize("product_id", [uuid4(), str(uuid4()), "no id"], ids=["id", "text", "no id"])
     def test_an_unknown_product_is_refused(self, repository: MemoryRepository, product_id: Any) -> None:
         with pytest.raises(ProductNotFoundError, match="Could not find a product for the given product_id"):
             NodeInactive.from_product_id(product_id, "acme")
@@ -314,7 +314,7 @@ class TestLoading:
     def test_a_block_is_loaded_by_its_id(self, node: Node, port: PortInactive) -> None:
         block_id = node.node.subscription_instance_id
         assert NodeBlock.from_db(block_id) == node.node
-        assert ProductBlockModel.from_db(str(block_id)) == node.node
+        assert NodeBlock.from_db(str(block_id)) == node.node
         assert PortBlockInactive.from_db(port.port.subscription_instance_id) == port.port
 
     def test_a_block_must_be_asked_for_as_what_it_is(self, node: Node) -> None:

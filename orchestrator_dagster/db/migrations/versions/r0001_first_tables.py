@@ -161,7 +161,7 @@ def upgrade() -> None:
             nullable=False,
             comment="goes up when a run takes it over",
         ),
-        sa.Column("plan", JSON(), nullable=False, comment="names of the steps of its workflow when it was started"),
+        sa.Column("plan", JSON(), nullable=False, comment="the steps of its workflow when it was started"),
         sa.Column("created_by", sa.Text(), server_default="SYSTEM", nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("last_modified_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
