@@ -20,7 +20,7 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-lowest
