@@ -26,7 +26,7 @@ test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --upgrade pip uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e .[dev]
-	.venv-lowest/bin/pytest
+	.venv-lowest/bin/pytest -n 2 --dist worksteal -W default
 
 # the marker is written last, so that an installation that was interrupted is made again
 $(VENV)/.installed: pyproject.toml
