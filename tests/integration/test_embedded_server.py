@@ -47,6 +47,16 @@ print(server.start(), flush=True)
 STAY = CLIENT + "sys.stdin.read()\n"
 
 
+def delete(folder: Path) -> None:
+    """Delete a folder in which a server is writing meanwhile."""
+
+    def gone() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    assert wait_until(gone, 15)
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every account can reach, unlike pytest's own."""
@@ -354,7 +364,7 @@ class TestKilled:
             assert ask(url_of(process)) == 1
 
     def test_a_server_whose_folder_was_deleted_ends(self, server: EmbeddedServer) -> None:
-        shutil.rmtree(server.directory)
+        delete(server.directory)
         assert wait_until(lambda: not processes_of(server.directory), 15)
 
 
