@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo dev test lint types pytest test-lowest clean
+.PHONY: demo dev test lint types pytest test-lowest bench bench-soak clean
 
 demo: $(VENV)/.installed  ## drive the example's products through their whole life
 	$(BIN)/python -m examples.demo
@@ -28,6 +28,12 @@ test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e .[dev]
 	.venv-lowest/bin/pytest -n 2 --dist worksteal -W default
 
+bench: $(VENV)/.installed  ## compare with stock Dagster and orchestrator-core (see benchmarks/README.md)
+	$(BIN)/python -m benchmarks
+
+bench-soak: $(VENV)/.installed  ## 10,000 processes, and what memory they leave behind
+	$(BIN)/python -m benchmarks --only soak
+
 # the marker is written last, so that an installation that was interrupted is made again
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
@@ -35,4 +41,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) .venv-lowest .demo .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-orchestrator-core .demo .mypy_cache .pytest_cache .ruff_cache *.egg-info

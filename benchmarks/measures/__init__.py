@@ -1,0 +1,1 @@
+"""What is measured. Each module measures one thing and adds it to the samples."""
