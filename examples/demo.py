@@ -33,6 +33,7 @@ from orchestrator_dagster.db.engine import dispose_engine, engine_for
 from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.db.server import EmbeddedServer, EmbeddedServerError
 from orchestrator_dagster.db.url import database_url
+from orchestrator_dagster.instance.service_folder import ServiceFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("ORCHESTRATOR_DEMO_HOME") or ROOT / ".demo").resolve()
@@ -164,8 +165,11 @@ def stop_server(server: EmbeddedServer) -> None:
 
 @contextmanager
 def dagster(services: Services) -> Iterator[Dagit]:
-    """Have Dagit and the daemon, with the nightly validation switched off: it would come in between."""
+    """Have workers, Dagit and the daemon, with the nightly validation switched off: it would come in between."""
     dagit = Dagit(free_port())
+    with timed("the workers"):
+        services.start("workers", [sys.executable, "-m", "orchestrator_dagster.cli", "worker"])
+        wait_for(services, ServiceFolder.of(str(HOME)).server)
     with timed(f"Dagit, {dagit.address}"):
         port = dagit.address.rpartition(":")[2]
         services.start("dagster", [sys.executable, "-m", "dagster", "dev", *("-w", str(WORKSPACE)), *("-p", port)])

@@ -9,11 +9,13 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from dagster import DagsterInstance
 
 from orchestrator_dagster.cli.code import load_orchestrator
 from orchestrator_dagster.db.catalogue import apply
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.db.migrate import upgrade
+from orchestrator_dagster.instance import WarmRunLauncher
 
 
 @click.command
@@ -21,7 +23,7 @@ from orchestrator_dagster.db.migrate import upgrade
 @click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Address that Dagit listens on.")
 @click.option("-p", "--port", type=int, default=3000, show_default=True, help="Port; the next free one if it is taken.")
 def dev(workspace: Path, host: str, port: int) -> None:
-    """Start everything: database, catalogue, Dagit and the daemon; stop it with Ctrl-C.
+    """Start everything: database, catalogue, workers, Dagit and the daemon; stop it with Ctrl-C.
 
     Without DAGSTER_HOME the folder of the workspace file is taken for it.
     """
@@ -37,10 +39,24 @@ def dev(workspace: Path, host: str, port: int) -> None:
     click.echo(f"Catalogue:    {len(orchestrator.products)} products, {len(orchestrator.workflows)} workflows")
     for change in changes:
         click.echo(f"              {change}")
+    commands = []
+    if workers := _workers():
+        click.echo(f"Workers:      {workers}")
+        commands.append([sys.executable, "-m", "orchestrator_dagster.cli", "worker"])
     port = _free_port(host, port)
     click.echo(f"Dagit:        http://{host}:{port}")
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
-    raise SystemExit(_run(command))
+    commands.append([sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)])
+    raise SystemExit(_run(commands))
+
+
+def _workers() -> str:
+    """Say how many warm workers there may be; end a worker service that has the environment of an earlier start."""
+    with DagsterInstance.get() as instance:
+        launcher = instance.run_launcher
+        if not isinstance(launcher, WarmRunLauncher):
+            return ""
+        launcher.folder.stop_server()
+        return f"up to {launcher.settings.workers} for each code location"
 
 
 def _free_port(host: str, wanted: int) -> int:
@@ -55,14 +71,18 @@ def _free_port(host: str, wanted: int) -> int:
     raise click.ClickException(f"No port from {wanted} to {wanted + 99} is free on {host}")
 
 
-def _run(command: list[str]) -> int:
-    """Run a command until it ends, and pass on the signals that ask it to."""
-    child = subprocess.Popen(command)  # noqa: S603 - our own command
+def _run(commands: list[list[str]]) -> int:
+    """Run commands until the last one ends, then end the others; pass on the signals that ask for the end."""
+    children = [subprocess.Popen(command) for command in commands]  # noqa: S603 - our own commands
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
+        children[-1].send_signal(number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    # Ctrl-C reaches the child by the terminal
+    # Ctrl-C reaches the children by the terminal
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return child.wait()
+    status = children[-1].wait()
+    for child in children[:-1]:
+        child.terminate()
+        child.wait()
+    return status

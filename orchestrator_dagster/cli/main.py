@@ -10,6 +10,7 @@ from orchestrator_dagster.cli.database import db
 from orchestrator_dagster.cli.dev import dev
 from orchestrator_dagster.cli.form import form
 from orchestrator_dagster.cli.process import process
+from orchestrator_dagster.cli.worker import worker
 from orchestrator_dagster.errors import OrchestratorError
 from orchestrator_dagster.version import __version__
 
@@ -33,5 +34,5 @@ def main() -> None:
         sys.path.insert(0, "")
 
 
-for command in (catalogue, db, dev, form, process):
+for command in (catalogue, db, dev, form, process, worker):
     main.add_command(command)
