@@ -314,7 +314,7 @@ def print_results(story: Story, process: Process) -> None:
                 row.name,
                 row.status,
                 f"{(row.completed_at - row.started_at).total_seconds():.3f}",
-                ", ".join(name for name in row.changes or () if not name.startswith("__")),
+                ", ".join(name for name in row.changed if not name.startswith("__")),
             )
             for row in process.steps
         ],

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
@@ -13,13 +13,14 @@ from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, Subscriptio
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
-from orchestrator_dagster.jobs.job import DATABASE, job_for, workflow_run_resource
-from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
-from orchestrator_dagster.resources import Database, Processes, Products, Subscriptions
-from orchestrator_dagster.sensors.interrupted import interrupted_sensor
-from orchestrator_dagster.sensors.validation import validation_sensor
+from orchestrator_dagster.resources.database import DATABASE, Database
+
+# Whoever imports an orchestrator pays for its products and workflows. Jobs, sensors and sessions are loaded when they
+# are asked for, and with them forms and SQL, which take longer than all the rest.
+if TYPE_CHECKING:
+    from orchestrator_dagster.jobs.session import Session
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ class Orchestrator:
 
     def definitions(self) -> dg.Definitions:
         """Return what Dagster loads: a job for each workflow, the resources, the validation sensor."""
+        from orchestrator_dagster.sensors.interrupted import interrupted_sensor
+        from orchestrator_dagster.sensors.validation import validation_sensor
+
         jobs = [self.job(name) for name in self.workflows]
         return dg.Definitions(
             jobs=jobs,
@@ -150,6 +154,8 @@ class Orchestrator:
         Raises:
             WorkflowNotFoundError: there is no workflow of that name.
         """
+        from orchestrator_dagster.jobs.job import job_for
+
         if (name, log_level) not in self._jobs:
             workflow = self.workflow(name)
             products = [product.name for product in self.products.values() if workflow in product.workflows]
@@ -158,7 +164,7 @@ class Orchestrator:
             )
         return self._jobs[name, log_level]
 
-    def connect(self, **options: Any) -> AbstractContextManager[Session]:
+    def connect(self, **options: Any) -> AbstractContextManager["Session"]:
         """Open a session for a notebook or script: run workflows, load and save models, look around.
 
         Args:
@@ -168,10 +174,15 @@ class Orchestrator:
             >>> with orchestrator.connect() as wfo:  # doctest: +SKIP
             ...     wfo.run("create_node", {"product": "Node Cisco", "customer_id": "acme"})
         """
+        from orchestrator_dagster.jobs.session import Session
+
         return Session(self, **options)
 
     @cached_property
     def _all_resources(self) -> dict[str, Any]:
+        from orchestrator_dagster.jobs.job import workflow_run_resource
+        from orchestrator_dagster.resources.access import Processes, Products, Subscriptions
+
         return {
             DATABASE: self.database,
             WORKFLOW_RUN: workflow_run_resource(self.workflows, self.declaration),

@@ -1,22 +1,35 @@
 """The commands, and how their errors are shown."""
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
-from orchestrator_dagster.cli.catalogue import catalogue
-from orchestrator_dagster.cli.database import db
-from orchestrator_dagster.cli.dev import dev
-from orchestrator_dagster.cli.form import form
-from orchestrator_dagster.cli.process import process
-from orchestrator_dagster.cli.worker import worker
 from orchestrator_dagster.errors import OrchestratorError
 from orchestrator_dagster.version import __version__
 
+_MODULES = {
+    "catalogue": "catalogue",
+    "db": "database",
+    "dev": "dev",
+    "form": "form",
+    "process": "process",
+    "worker": "worker",
+}
+
 
 class _Commands(click.Group):
-    """Shows the package's own errors as messages rather than as tracebacks."""
+    """Loads a command when it is asked for, and shows the package's own errors as messages rather than as tracebacks."""
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_MODULES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if name not in _MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"orchestrator_dagster.cli.{_MODULES[name]}"), name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -32,7 +45,3 @@ def main() -> None:
     # what is not installed but stands in the current folder is found, as with `dagster`
     if "" not in sys.path:
         sys.path.insert(0, "")
-
-
-for command in (catalogue, db, dev, form, process, worker):
-    main.add_command(command)

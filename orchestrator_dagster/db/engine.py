@@ -4,9 +4,10 @@ import os
 import threading
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 from orchestrator_dagster.db.exact_json import from_json, to_json
+from orchestrator_dagster.db.leases import give_back
 
 APPLICATION_NAME = "orchestrator-dagster"
 
@@ -17,6 +18,11 @@ _SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public"
 # A worker whose machine vanished is noticed within half a minute, by Postgres too, which then takes back its locks.
 _SESSION_SETTINGS += " -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+# A process that is idle keeps one connection, which it replaces when it is old. A busy run needs one.
+_MOST_IDLE = 1
+_MOST_AT_ONCE = 20
+_MOST_SECONDS_OLD = 30 * 60
 
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
@@ -45,15 +51,18 @@ def dispose_engine(url: str) -> None:
 
 
 def _create(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
-        pool_size=2,
-        max_overflow=8,
+        pool_size=_MOST_IDLE,
+        max_overflow=_MOST_AT_ONCE - _MOST_IDLE,
+        pool_recycle=_MOST_SECONDS_OLD,
         pool_pre_ping=True,
         json_serializer=to_json,
         json_deserializer=from_json,
         connect_args=_connect_args(url),
     )
+    event.listen(engine, "reset", give_back)
+    return engine
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

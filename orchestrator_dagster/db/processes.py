@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
+from sqlalchemy import Connection, Row, Select, func, insert, literal, select, text, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.step_log import StepRow, log_step
 from orchestrator_dagster.db.tables import (
     process_inputs,
@@ -21,9 +22,25 @@ from orchestrator_dagster.db.tables import (
     subscriptions,
     workflows,
 )
-from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
+from orchestrator_dagster.domain.process import Assignee, Concerned, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError
+
+_INSERT_PROCESS = text("""
+    WITH started AS (
+        INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id, created_by, plan)
+        SELECT :process_id, workflow_id, is_task, 'running', :run_id, :created_by, CAST(:plan AS json)
+        FROM orchestrator.workflows
+        WHERE name = :workflow AND deleted_at IS NULL
+        RETURNING process_id
+    ), its_run AS (
+        INSERT INTO orchestrator.process_runs (run_id, process_id)
+        SELECT :run_id, process_id FROM started
+    )
+    INSERT INTO orchestrator.process_inputs (process_id, input_type, input, state, created_by)
+    SELECT process_id, 'initial_state', CAST(:given AS json), CAST(:state AS json), :created_by
+    FROM started
+""")
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,11 @@ class ProcessRow:
     subscription_ids: tuple[UUID, ...]
     customer_ids: tuple[str, ...]
 
+    @property
+    def concerned(self) -> Concerned:
+        """The subscriptions that it worked on."""
+        return Concerned(self.subscription_ids, (self.product,) if self.product else (), self.customer_ids)
+
 
 def insert_process(
     connection: Connection,
@@ -60,7 +82,7 @@ def insert_process(
     created_by: str,
     plan: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any],
-    state: Mapping[str, Any],
+    state: str,
 ) -> None:
     """Write a new process with the input that started it.
 
@@ -72,35 +94,27 @@ def insert_process(
         created_by: who started it.
         plan: the workflow's steps: key, name, and the keys of the conditionals around it.
         given: the input as it was given.
-        state: the state that the process starts with.
+        state: the state that the process starts with, as JSON text.
 
     Raises:
         ConfigurationError: the catalogue in the database has no such workflow.
     """
     inserted = connection.execute(
-        insert(processes).from_select(
-            ["process_id", "workflow_id", "is_task", "last_status", "run_id", "created_by", "plan"],
-            select(
-                literal(process_id),
-                workflows.c.workflow_id,
-                workflows.c.is_task,
-                literal(ProcessStatus.RUNNING.value),
-                literal(run_id),
-                literal(created_by),
-                literal(list(plan), JSON),
-            ).where(workflows.c.name == workflow, workflows.c.deleted_at.is_(None)),
-        )
+        _INSERT_PROCESS,
+        {
+            "process_id": process_id,
+            "workflow": workflow,
+            "run_id": run_id,
+            "created_by": created_by,
+            "plan": to_json(plan),
+            "given": to_json(given),
+            "state": state,
+        },
     )
     if not inserted.rowcount:
         raise ConfigurationError(
             f"Workflow {workflow} is not in the catalogue of the database: run `orchestrator-dagster catalogue apply`"
         )
-    connection.execute(insert(process_runs).values(run_id=run_id, process_id=process_id))
-    connection.execute(
-        insert(process_inputs).values(
-            process_id=process_id, input_type="initial_state", input=given, state=state, created_by=created_by
-        )
-    )
 
 
 def link_subscription(connection: Connection, process_id: UUID, subscription_id: UUID) -> None:
@@ -148,6 +162,11 @@ def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
     own_row = select(processes.c.process_id).where(processes.c.process_id == process_id)
     connection.execute(own_row.with_for_update(key_share=True))
     return get_process(connection, process_id)
+
+
+def lease_of(connection: Connection, process_id: UUID) -> int | None:
+    """Return the number of the newest lease of a process, `None` where there is no such process."""
+    return connection.scalar(select(processes.c.lease).where(processes.c.process_id == process_id))
 
 
 def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:

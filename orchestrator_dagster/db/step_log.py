@@ -6,15 +6,41 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy import Connection, select, text
 
-from orchestrator_dagster.db.tables import process_inputs, process_steps, processes
+from orchestrator_dagster.db.exact_json import to_json
+from orchestrator_dagster.db.tables import process_inputs, process_steps
+from orchestrator_dagster.domain.difference import Difference, Edit
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.errors import ProcessTakenOverError
 
 _MOST_REASON = 10_000
 _MOST_TRACEBACK = 50_000
+
+# It is one statement, so that a run that lost its process can neither log nor, as the statement fails, commit.
+_LOG_STEP = text("""
+    WITH fenced AS (
+        UPDATE orchestrator.processes
+        SET last_status = :process_status,
+            last_step = :step,
+            last_modified_at = clock_timestamp(),
+            failed_reason = :failed_reason,
+            traceback = :traceback
+        WHERE process_id = :process_id AND lease = :lease AND last_status NOT IN ('completed', 'aborted')
+        RETURNING process_id
+    )
+    INSERT INTO orchestrator.process_steps (process_id, step, attempt, name, status, run_id, created_by,
+                                            changes, edits, conditions, error, started_at, completed_at)
+    SELECT process_id,
+           :step,
+           (SELECT coalesce(max(attempt), 0) + 1
+            FROM orchestrator.process_steps
+            WHERE process_id = :process_id AND step = :step),
+           :name, :status, :run_id, :created_by,
+           CAST(:changes AS json), CAST(:edits AS json), CAST(:conditions AS jsonb), CAST(:error AS jsonb),
+           :started_at, :completed_at
+    FROM fenced
+""")
 
 
 @dataclass(frozen=True)
@@ -24,7 +50,8 @@ class StepRow:
     Attributes:
         step: the step's key, which is its op's name in the job.
         name: the step's title.
-        changes: the difference that it made to the state.
+        changes: what it added to the state or wrote anew, by key.
+        edits: what it changed inside values that the state had already, by key; see `Difference`.
         conditions: what conditionals decided when it was reached.
         error: what went wrong, where it failed.
     """
@@ -38,8 +65,19 @@ class StepRow:
     completed_at: datetime
     attempt: int = 1
     changes: Mapping[str, Any] | None = None
+    edits: Mapping[str, Edit] | None = None
     conditions: Mapping[str, bool] | None = None
     error: Mapping[str, Any] | None = None
+
+    @property
+    def difference(self) -> Difference:
+        """What the step changed in the state."""
+        return Difference(self.changes or {}, self.edits or {})
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The keys of the state that the step added or changed."""
+        return self.difference.keys
 
 
 @dataclass(frozen=True)
@@ -61,7 +99,7 @@ class Memory:
         conditions = {**(self.conditions or {}), **(row.conditions or {})}
         if not row.status.finished:
             return replace(self, conditions=conditions)
-        return Memory({**self.state, **(row.changes or {})}, self.finished | {row.step}, conditions)
+        return Memory(row.difference.applied_to(self.state), self.finished | {row.step}, conditions)
 
 
 def recall(connection: Connection, process_id: UUID) -> Memory:
@@ -93,6 +131,7 @@ def step_rows(connection: Connection, process_id: UUID) -> list[StepRow]:
             completed_at=row.completed_at,
             attempt=row.attempt,
             changes=row.changes,
+            edits=row.edits,
             conditions=row.conditions,
             error=row.error,
         )
@@ -112,50 +151,60 @@ def log_step(
 ) -> None:
     """Add a row to the step log and say where the process stands, if the writer's lease is the newest one.
 
-    Both are one statement, so that a run that lost its process can neither log nor, as the statement fails, commit.
-
     Raises:
         ProcessTakenOverError: another run goes on with the process.
+        TypeError: what the step changed in the state cannot be stored.
     """
-    fenced = (
-        update(processes)
-        .where(
-            processes.c.process_id == process_id,
-            processes.c.lease == lease,
-            processes.c.last_status.not_in([ProcessStatus.COMPLETED, ProcessStatus.ABORTED]),
-        )
-        .values(
-            last_status=status,
-            last_step=row.step,
-            last_modified_at=func.clock_timestamp(),
-            failed_reason=reason and storable(reason)[:_MOST_REASON],
-            traceback=traceback and storable(traceback)[-_MOST_TRACEBACK:],
-        )
-        .returning(processes.c.process_id)
-        .cte("fenced")
+    logged = connection.execute(
+        _LOG_STEP,
+        {
+            "process_id": process_id,
+            "process_status": status.value,
+            "lease": lease,
+            "failed_reason": reason and storable(reason)[:_MOST_REASON],
+            "traceback": traceback and storable(traceback)[-_MOST_TRACEBACK:],
+            "step": row.step,
+            "name": row.name,
+            "status": row.status.value,
+            "run_id": row.run_id,
+            "created_by": row.created_by,
+            "changes": json_of_state(row.changes or {}, of=row.name),
+            "edits": json_of_state(row.edits, of=row.name) if row.edits else None,
+            "conditions": to_json(row.conditions) if row.conditions else None,
+            "error": to_json(row.error) if row.error else None,
+            "started_at": row.started_at,
+            "completed_at": row.completed_at,
+        },
     )
-    attempt = (
-        select(func.coalesce(func.max(process_steps.c.attempt), 0) + 1)
-        .where(process_steps.c.process_id == process_id, process_steps.c.step == row.step)
-        .scalar_subquery()
-    )
-    values = {
-        "process_id": fenced.c.process_id,
-        "step": literal(row.step),
-        "attempt": attempt,
-        "name": literal(row.name),
-        "status": literal(row.status.value),
-        "run_id": literal(row.run_id),
-        "created_by": literal(row.created_by),
-        "changes": bindparam("changes", dict(row.changes or {}), type_=JSON),
-        "conditions": bindparam("conditions", row.conditions or None, type_=JSONB(none_as_null=True)),
-        "error": bindparam("error", row.error, type_=JSONB(none_as_null=True)),
-        "started_at": literal(row.started_at),
-        "completed_at": literal(row.completed_at),
-    }
-    logged = connection.execute(insert(process_steps).from_select(list(values), select(*values.values())))
     if not logged.rowcount:
         raise ProcessTakenOverError(process_id=process_id, run_id=row.run_id)
+
+
+def json_of_state(values: Mapping[str, Any], *, of: str) -> str:
+    """Return what is to be stored of the state, by key, as JSON text.
+
+    Args:
+        values: JSON by key.
+        of: what returned it, for the error.
+
+    Raises:
+        TypeError: a value has what Postgres cannot hold; its key is named.
+    """
+    try:
+        return _storable_text(values)
+    except (ValueError, RecursionError):
+        for key, value in values.items():
+            try:
+                _storable_text({key: value})
+            except (ValueError, RecursionError) as error:
+                raise TypeError(f"{of} returned under {key!r} what cannot be stored: {error}") from error
+        raise
+
+
+def _storable_text(values: Mapping[str, Any]) -> str:
+    written = to_json(values)
+    written.encode()
+    return written
 
 
 def storable(text: str) -> str:

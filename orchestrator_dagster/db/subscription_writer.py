@@ -51,8 +51,17 @@ class _Difference:
         return bool(self.blocks or self.removed_blocks or self.relations or self.removed_relations)
 
 
-def save_subscription(connection: Connection, record: SubscriptionRecord, author: Author) -> int:
+def save_subscription(
+    connection: Connection, record: SubscriptionRecord, author: Author, loaded: SubscriptionRecord | None = None
+) -> int:
     """Write what differs from what is stored, under the subscription's row lock.
+
+    Args:
+        connection: the transaction.
+        record: the subscription as it is to be.
+        author: who saves.
+        loaded: the subscription as it was loaded before, where somebody remembers that. Every change makes a new
+            version, so it need not be loaded again to know what is stored, if it is still in that version.
 
     Returns:
         The new version, or the old one if nothing differs.
@@ -64,7 +73,7 @@ def save_subscription(connection: Connection, record: SubscriptionRecord, author
     """
     _check_dates(record)
     after = tree_to_save(record)
-    stored = _lock_and_load(connection, record)
+    stored = _lock_and_load(connection, record, loaded)
     before = stored_tree(stored) if stored else Tree()
     difference = _Difference.between(before, after)
     changes = field_changes(stored, record)
@@ -86,7 +95,9 @@ def _check_dates(record: SubscriptionRecord) -> None:
             raise ModelError(f"The {name} of subscription {record.subscription_id} has no time zone")
 
 
-def _lock_and_load(connection: Connection, record: SubscriptionRecord) -> SubscriptionRecord | None:
+def _lock_and_load(
+    connection: Connection, record: SubscriptionRecord, loaded: SubscriptionRecord | None
+) -> SubscriptionRecord | None:
     version = connection.scalar(statements.LOCK_SUBSCRIPTION, {"subscription_id": record.subscription_id})
     if version is None and record.version == 0:
         return None
@@ -94,6 +105,8 @@ def _lock_and_load(connection: Connection, record: SubscriptionRecord) -> Subscr
         raise SubscriptionNotFoundError(record.subscription_id)
     if version != record.version:
         raise _stale(record, version)
+    if loaded is not None and loaded.version == version:
+        return loaded
     return load_subscription(connection, record.subscription_id)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from orchestrator_dagster.domain.repository import (
     Repository,
     SubscriptionRecord,
 )
+from orchestrator_dagster.domain.state import copy_of
 
 
 class PostgresRepository:
@@ -34,6 +35,10 @@ class PostgresRepository:
         changed_by: who saves, for the history.
         process_id: the process that saves; subscriptions that it saves are linked to it.
         step: the key of the step that saves, for the history.
+
+    Attributes:
+        connection: where everything is read and written.
+        saved: the subscriptions that were saved, by id, as they were then.
     """
 
     def __init__(
@@ -45,6 +50,8 @@ class PostgresRepository:
         step: str | None = None,
     ) -> None:
         self.connection = connection
+        self.saved: dict[UUID, SubscriptionRecord] = {}
+        self._loaded: dict[UUID, SubscriptionRecord] = {}
         self._author = Author(changed_by=changed_by, process_id=process_id, step=step)
 
     def product(self, product_id: UUID) -> ProductRecord:
@@ -57,7 +64,9 @@ class PostgresRepository:
 
     def load_subscription(self, subscription_id: UUID) -> SubscriptionRecord:
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
-        return subscription_reader.load_subscription(self.connection, subscription_id)
+        record = subscription_reader.load_subscription(self.connection, subscription_id)
+        self._loaded[subscription_id] = _copy_of(record)
+        return record
 
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
@@ -65,7 +74,10 @@ class PostgresRepository:
 
     def save_subscription(self, record: SubscriptionRecord) -> int:
         """Write what differs from what is stored and return the new version; see `Repository`."""
-        return subscription_writer.save_subscription(self.connection, record, self._author)
+        loaded = self._loaded.pop(record.subscription_id, None)
+        version = subscription_writer.save_subscription(self.connection, record, self._author, loaded)
+        self.saved[record.subscription_id] = record
+        return version
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
@@ -74,6 +86,15 @@ class PostgresRepository:
     def depends_on(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that the given ones use directly, by the given id."""
         return subscription_reader.depends_on(self.connection, subscription_instance_ids)
+
+
+def _copy_of(record: SubscriptionRecord) -> SubscriptionRecord:
+    """Return a copy that stays as it is when the model made of the record is changed."""
+    blocks = {
+        block_id: replace(block, values=copy_of(block.values), links=copy_of(block.links))
+        for block_id, block in record.blocks.items()
+    }
+    return replace(record, roots=copy_of(record.roots), blocks=blocks)
 
 
 class AutocommitRepository:

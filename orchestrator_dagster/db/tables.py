@@ -226,6 +226,11 @@ process_steps = Table(
     Column("run_id", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("changes", JSON, nullable=False, comment="the difference that the step made to the state"),
+    Column(
+        "edits",
+        JSON(none_as_null=True),
+        comment="what the step changed inside values that the state had already, by key",
+    ),
     Column("conditions", JSONB(none_as_null=True), comment="what conditionals decided when this step was reached"),
     Column("error", JSONB(none_as_null=True)),
     Column("started_at", DateTime(timezone=True), nullable=False),

@@ -1,6 +1,8 @@
 """The words for where a process and its steps stand."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class ProcessStatus(StrEnum):
@@ -49,3 +51,25 @@ class Assignee(StrEnum):
     SYSTEM = "SYSTEM"
     CHANGES = "CHANGES"
     KLANTSUPPORT = "KLANTSUPPORT"
+
+
+@dataclass(frozen=True)
+class Concerned:
+    """The subscriptions that a process works on, and what people look for them by; each thing once.
+
+    Example:
+        >>> node, port = Concerned(products=("Node",), customer_ids=("acme",)), Concerned(products=("Port",))
+        >>> node | port | node
+        Concerned(subscription_ids=(), products=('Node', 'Port'), customer_ids=('acme',))
+    """
+
+    subscription_ids: tuple[UUID, ...] = ()
+    products: tuple[str, ...] = ()
+    customer_ids: tuple[str, ...] = ()
+
+    def __or__(self, more: "Concerned") -> "Concerned":
+        return Concerned(
+            tuple(dict.fromkeys((*self.subscription_ids, *more.subscription_ids))),
+            tuple(dict.fromkeys((*self.products, *more.products))),
+            tuple(dict.fromkeys((*self.customer_ids, *more.customer_ids))),
+        )

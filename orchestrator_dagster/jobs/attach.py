@@ -51,17 +51,19 @@ def attach(
         RefusalError: the process is not started.
         ProcessStateError: the run may not go on with the process.
     """
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         process_id = _process_to_go_on_with(connection, run, workflow)
     lease = _take_lease(engine, process_id or UUID(run.run_id))
     try:
         if process_id is None:
             _require_whole(run, workflow, first_step)
             process_id, number = UUID(run.run_id), _FIRST_LEASE
-            memory = start_process(engine, Start(workflow, process_id, run.run_id, user_of(run), dict(run.run_config)))
+            start = Start(workflow, process_id, run.run_id, user_of(run), dict(run.run_config))
+            memory, concerned = start_process(lease.connection, start)
         else:
-            with engine.begin() as connection:
-                memory, number = _go_on(connection, process_id, workflow, run, first_step, instance)
+            with lease.connection.begin():
+                process, memory, number = _go_on(lease.connection, process_id, workflow, run, first_step, instance)
+            concerned = process.concerned
     except BaseException:
         lease.release()
         raise
@@ -74,6 +76,7 @@ def attach(
         created_by=user_of(run),
         plan=workflow.plan,
         memory=memory,
+        concerned=concerned,
     )
 
 
@@ -134,8 +137,8 @@ def _go_on(
     run: DagsterRun,
     first_step: str,
     instance: DagsterInstance,
-) -> tuple[Memory, int]:
-    """Make the run the process's active one; return what the step log knows, and the number of the run's lease.
+) -> tuple[ProcessRow, Memory, int]:
+    """Make the run the process's active one; return it, what the step log knows, and the number of the run's lease.
 
     Raises:
         ProcessStateError: the process has ended, is of another workflow, or has gone on elsewhere.
@@ -150,14 +153,14 @@ def _go_on(
     memory = recall(connection, process_id)
     if process.status is ProcessStatus.COMPLETED:
         # all was done, but the worker died before Dagster heard of it: the run passes every step by
-        return replace(memory, finished=memory.finished | frozenset(workflow.plan)), process.lease
+        return process, replace(memory, finished=memory.finished | frozenset(workflow.plan)), process.lease
     _require_same_steps(process, rows, workflow)
     _require_same_conditions(process, memory, workflow)
     require_earlier_steps(workflow.plan, memory.finished, first_step)
     token = None if run.parent_run_id or process.run_id == run.run_id else _token_of(run)
     if token and not use_resume_token(connection, token, run.run_id):
         raise ProcessStateError(_TOKEN_USED)
-    return memory, hand_over(connection, process_id, run.run_id)
+    return process, memory, hand_over(connection, process_id, run.run_id)
 
 
 def _require_newest(process: ProcessRow, run: DagsterRun, instance: DagsterInstance) -> None:

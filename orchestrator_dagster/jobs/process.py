@@ -164,7 +164,7 @@ class Process:
                     row.name,
                     row.status,
                     f"{(row.completed_at - row.started_at).total_seconds():.3f}",
-                    list(row.changes or ()),
+                    list(row.changed),
                     (row.error or {}).get("error"),
                 )
                 for row in self._steps

@@ -27,10 +27,10 @@ from orchestrator_dagster.domain.repository import ambient_repository, use_repos
 from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError, ProcessStateError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.catalogue import fill_if_empty
-from orchestrator_dagster.jobs.job import RefusedRun
 from orchestrator_dagster.jobs.launching import Launching
 from orchestrator_dagster.jobs.listing import Listing
 from orchestrator_dagster.jobs.process import Launch, Process
+from orchestrator_dagster.jobs.run import RefusedRun
 from orchestrator_dagster.jobs.start import check_start_input
 
 # Dagster sets up logging for each run, and two that do so in one Python process wait for each other for ever

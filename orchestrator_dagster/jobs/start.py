@@ -12,8 +12,9 @@ from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
 from orchestrator_dagster.db.processes import abort_process, insert_process, link_subscription, lock_process
-from orchestrator_dagster.db.step_log import Memory
+from orchestrator_dagster.db.step_log import Memory, json_of_state
 from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.domain.process import Concerned
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.domain.target import Target
@@ -28,7 +29,7 @@ from orchestrator_dagster.forms.walk import PAGES, FormWalk
 from orchestrator_dagster.jobs.start_conditions import check_start, takes_hold
 from orchestrator_dagster.jobs.start_form import walk_start_form
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.transaction import StepTransaction, as_state, save_models, transaction
+from orchestrator_dagster.ops.transaction import as_state, save_models, transaction
 
 _ATTEMPTS = 5
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -53,11 +54,11 @@ class Start:
     given: Mapping[str, Any]
 
 
-def start_process(engine: Engine, start: Start) -> Memory:
-    """Check the input and the start conditions, and write the process; all in one transaction.
+def start_process(connection: Connection, start: Start) -> tuple[Memory, Concerned]:
+    """Check the input and the start conditions, and write the process; all in one transaction of the connection.
 
     Returns:
-        What the step log knows of the new process.
+        What the step log knows of the new process, and the subscriptions that it works on.
 
     Raises:
         InputError: the input is not valid; nothing is kept.
@@ -66,12 +67,12 @@ def start_process(engine: Engine, start: Start) -> Memory:
     _require_storable(start)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _start(engine, start)
+            return _start(connection, start)
         except OperationalError as error:
             code = getattr(error.orig, "pgcode", None)
             subscription_id = _subscription_given(start.given)
             if code == _LOCK_NOT_AVAILABLE and subscription_id is not None:
-                raise _busy(engine, start, subscription_id) from error
+                raise _busy(connection, start, subscription_id) from error
             # Postgres ended a dead-lock by ending this transaction, which has done nothing yet
             if code != _DEADLOCK_DETECTED or attempt == _ATTEMPTS:
                 raise
@@ -89,9 +90,9 @@ def _require_storable(start: Start) -> None:
         raise InputError(workflow=start.workflow.name, errors=errors)
 
 
-def _busy(engine: Engine, start: Start, subscription_id: UUID) -> SubscriptionBusyError:
+def _busy(connection: Connection, start: Start, subscription_id: UUID) -> SubscriptionBusyError:
     """Return the refusal for a subscription that somebody writes to for longer than a start waits."""
-    with engine.connect() as connection:
+    with connection.begin():
         holder = standing(connection, subscription_id, lock=False).holder
     return SubscriptionBusyError(
         workflow=start.workflow.name, subscription_id=subscription_id, held_by=holder.process_id if holder else None
@@ -105,14 +106,14 @@ def _subscription_given(given: Mapping[str, Any]) -> UUID | None:
     return UUID(str(subscription_id)) if subscription_id else None
 
 
-def _start(engine: Engine, start: Start) -> Memory:
-    workflow = start.workflow
-    with transaction(engine, process_id=start.process_id, step="start", created_by=start.user) as step_transaction:
-        walked = _walk(step_transaction.connection, start)
+def _start(connection: Connection, start: Start) -> tuple[Memory, Concerned]:
+    workflow, concerned = start.workflow, Concerned()
+    with transaction(connection, process_id=start.process_id, step="start", created_by=start.user) as step_transaction:
+        walked = _walk(connection, start)
         result = _require_valid(workflow, walked)
         state = as_state(result, of=f"the form of {workflow.name}")
         insert_process(
-            step_transaction.connection,
+            connection,
             process_id=start.process_id,
             workflow=workflow.name,
             run_id=start.run_id,
@@ -122,12 +123,13 @@ def _start(engine: Engine, start: Start) -> Memory:
                 for planned in workflow.plan.values()
             ],
             given=start.given,
-            state=state,
+            state=json_of_state(state, of=f"The form of {workflow.name}"),
         )
         if workflow.target not in (Target.CREATE, Target.SYSTEM):
-            _take_hold(step_transaction, start, UUID(state["subscription_id"]), walked.pages[0].given.get("version"))
+            version = walked.pages[0].given.get("version")
+            concerned = _take_hold(connection, start, UUID(state["subscription_id"]), version)
         save_models(result)
-    return Memory(state)
+    return Memory(state), concerned | step_transaction.concerned
 
 
 def check_start_input(engine: Engine, workflow: Workflow, given: Mapping[str, Any], user: str) -> None:
@@ -164,9 +166,9 @@ def _require_valid(workflow: Workflow, walked: FormWalk) -> State:
     return walked.result
 
 
-def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id: UUID, version: int | None) -> None:
+def _take_hold(connection: Connection, start: Start, subscription_id: UUID, version: int | None) -> Concerned:
     """Check the start conditions, this time with the row locked, and make the process the subscription's holder."""
-    connection, workflow = step_transaction.connection, start.workflow
+    workflow = start.workflow
     found = standing(connection, subscription_id, lock=True)
     check_start(workflow, found)
     if version is not None and int(version) != found.version:
@@ -179,6 +181,7 @@ def _take_hold(step_transaction: StepTransaction, start: Start, subscription_id:
             _supersede(connection, start, found.holder.process_id, subscription_id)
         hold(connection, subscription_id, start.process_id)
     link_subscription(connection, start.process_id, subscription_id)
+    return Concerned((subscription_id,), (found.product_name,), (found.customer_id,))
 
 
 def _supersede(connection: Connection, start: Start, process_id: UUID, subscription_id: UUID) -> None:

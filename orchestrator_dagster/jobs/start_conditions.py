@@ -4,7 +4,8 @@ An installation changes the maps when its workflows are imported, as in
 `WF_USABLE_MAP.update({"disable_node": [SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.DISABLED]})`.
 """
 
-from orchestrator_dagster.db.locks import Holder, SubscriptionStanding
+from typing import TYPE_CHECKING
+
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.target import Target
@@ -15,6 +16,10 @@ from orchestrator_dagster.errors import (
     SubscriptionStatusError,
 )
 from orchestrator_dagster.jobs.workflow import Workflow
+
+# Installations change the maps below where they declare their workflows, which takes no database.
+if TYPE_CHECKING:
+    from orchestrator_dagster.db.locks import Holder, SubscriptionStanding
 
 WF_USABLE_MAP: dict[str, list[SubscriptionLifecycle]] = {}
 """The statuses in which a workflow may start, by its name, where they are not those of its target."""
@@ -42,7 +47,7 @@ TARGET_DEFAULT_USABLE_MAP: dict[Target, list[SubscriptionLifecycle]] = {
 """The statuses in which a workflow may start, by its target."""
 
 
-def check_start(workflow: Workflow, standing: SubscriptionStanding) -> None:
+def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
     """Make sure that a workflow may start on a subscription.
 
     Raises:
@@ -91,7 +96,7 @@ def blocked_by_use(workflow: Workflow) -> bool:
     return workflow.target is Target.TERMINATE
 
 
-def may_supersede(workflow: Workflow, holder: Holder) -> bool:
+def may_supersede(workflow: Workflow, holder: "Holder") -> bool:
     """Whether a workflow may end the process that holds the subscription and take its place, if that is not alive.
 
     A validation that failed, or whose worker died, has changed nothing. Validating again and reconciling are the

@@ -1,6 +1,7 @@
 """The form that starts a workflow: first the product or the subscription, then what the workflow itself asks for."""
 
 from collections.abc import Callable, Generator, Sequence
+from functools import cache, partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -108,9 +109,12 @@ def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Ge
 def _subscription_form(
     connection: Connection, workflow: Workflow, begin: State
 ) -> Generator[type[BaseModel], Any, State]:
+    # what is looked up for the page is true for the form; the start itself looks again, under locks
+    look_up = cache(partial(standing, connection, lock=False))
+
     def find(subscription_id: UUID) -> UUID:
         try:
-            found = standing(connection, subscription_id, lock=False)
+            found = look_up(subscription_id)
         except SubscriptionNotFoundError as error:
             raise ValueError("Subscription not found") from error
         if not is_workflow_of_product(connection, workflow.name, found.product_id):
@@ -124,7 +128,7 @@ def _subscription_form(
         @classmethod
         def check_version(cls, version: int | None, page: ValidationInfo) -> int | None:
             if version is not None and "subscription_id" in page.data:
-                found = standing(connection, page.data["subscription_id"], lock=False)
+                found = look_up(page.data["subscription_id"])
                 if version != found.version:
                     raise StaleDataError(
                         subscription_id=found.subscription_id, given_version=version, current_version=found.version
@@ -134,7 +138,7 @@ def _subscription_form(
     answer = yield WorkflowSubscriptionPage
     if not isinstance(getattr(answer, "subscription_id", None), UUID):
         raise LookupError("what follows depends on the subscription")
-    found = standing(connection, answer.subscription_id, lock=False)
+    found = look_up(answer.subscription_id)
     check_start(workflow, found)
     result = yield from _with_own_form(workflow, begin | _about(found))
     return result | {"subscription_id": str(found.subscription_id)}

@@ -1,8 +1,12 @@
 """The tags by which Dagit finds the runs of a process."""
 
 from collections.abc import Mapping, Sequence
+from logging import Logger
+from uuid import UUID
 
-from dagster import DagsterRun
+from dagster import DagsterInstance, DagsterRun
+
+from orchestrator_dagster.domain.process import Concerned
 
 PREFIX = "orchestrator/"
 PROCESS_ID = f"{PREFIX}process_id"
@@ -34,7 +38,48 @@ def without_process(inherited: Mapping[str, str]) -> dict[str, str]:
     return {tag: "" for tag in OF_PROCESS if tag in inherited}
 
 
+def about(process_id: UUID, concerned: Concerned) -> dict[str, str]:
+    """Return the tags that say which process it is, and whose subscriptions it works on."""
+    found = {
+        PROCESS_ID: str(process_id),
+        PRODUCT: min(concerned.products, default=""),
+        SUBSCRIPTION_ID: joined(concerned.subscription_ids),
+        CUSTOMER_ID: joined(sorted(concerned.customer_ids)),
+    }
+    return {tag: value for tag, value in found.items() if value}
+
+
 def joined(values: Sequence[object]) -> str:
     """Return several values as the text of one tag: as many as Dagster's index of tags can take."""
     shown = ",".join(map(str, values[:_MOST_VALUES]))
     return f"{shown},…" if len(values) > _MOST_VALUES else shown
+
+
+class RunTags:
+    """The tags of a run, which are written as seldom as that does: each time costs Dagster several statements.
+
+    They help people to find the run; that they cannot be written must not stop a process.
+
+    Args:
+        run: the run as it was when it began.
+        instance: where its tags are.
+        log: what is told when they cannot be written.
+    """
+
+    def __init__(self, run: DagsterRun, instance: DagsterInstance, log: Logger | None) -> None:
+        self._run_id = run.run_id
+        self._instance = instance
+        self._log = log
+        self._written = dict(run.tags)
+
+    def write(self, tags: Mapping[str, str]) -> None:
+        """Write those of the tags that the run doesn't have yet."""
+        new = {tag: value for tag, value in tags.items() if self._written.get(tag) != value}
+        if not new:
+            return
+        try:
+            self._instance.add_run_tags(self._run_id, new)
+            self._written |= new
+        except Exception as error:
+            if self._log:
+                self._log.warning(f"The run's tags could not be written: {error}")

@@ -3,7 +3,6 @@
 from functools import cache
 from uuid import UUID
 
-from orchestrator_dagster.db.locks import hold, lock_subscription, require_held
 from orchestrator_dagster.domain import SubscriptionLifecycle, SubscriptionModel
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import ProcessFailureError
@@ -37,7 +36,7 @@ def store_process_subscription(workflow_target: object = None) -> Step:  # noqa:
 def unsync(subscription_id: UUID, transaction: StepTransaction, state: State) -> State:
     """Take hold of the subscription and mark it out of sync; keep what it was in the state."""
     subscription = SubscriptionModel.from_subscription(subscription_id)
-    already_held = hold(transaction.connection, subscription_id, transaction.process_id)
+    already_held = transaction.hold(subscription_id)
     if not subscription.insync and not already_held:
         raise ProcessFailureError("Subscription is already out of sync, cannot continue!")
     backup = {str(subscription_id): subscription.model_dump(mode="json"), **state.get("__old_subscriptions__", {})}
@@ -49,7 +48,7 @@ def unsync(subscription_id: UUID, transaction: StepTransaction, state: State) ->
 def unsync_unchecked(subscription_id: UUID, transaction: StepTransaction) -> State:
     """Take hold of the subscription and mark it out of sync, whether it was in sync or not."""
     subscription = SubscriptionModel.from_subscription(subscription_id)
-    hold(transaction.connection, subscription_id, transaction.process_id)
+    transaction.hold(subscription_id)
     subscription.insync = False
     return {"subscription": subscription}
 
@@ -57,7 +56,7 @@ def unsync_unchecked(subscription_id: UUID, transaction: StepTransaction) -> Sta
 @step("Unlock subscription")
 def resync(subscription: SubscriptionModel, transaction: StepTransaction) -> State:
     """Mark the subscription in sync. Only the process that holds it may do that."""
-    require_held(transaction.connection, subscription.subscription_id, transaction.process_id)
+    transaction.require_held(subscription.subscription_id)
     subscription.insync = True
     return {"subscription": subscription}
 
@@ -76,7 +75,7 @@ def set_status(status: SubscriptionLifecycle) -> Step:
 
     def set_status(subscription: SubscriptionModel, transaction: StepTransaction) -> State:
         # a subscription that starts to use this one meanwhile waits for this transaction, or is seen by it
-        lock_subscription(transaction.connection, subscription.subscription_id)
+        transaction.lock(subscription.subscription_id)
         return {"subscription": SubscriptionModel.from_other_lifecycle(subscription, status)}
 
     return step(f"Set subscription to '{status}'")(set_status)

@@ -3,7 +3,6 @@
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints
@@ -16,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
-from orchestrator_dagster.domain.state import State
+from orchestrator_dagster.domain.state import State, copy_of
 from orchestrator_dagster.errors import DefinitionError, InjectionError, StateKeyError
 from orchestrator_dagster.ops.transaction import StepTransaction
 
@@ -93,7 +92,7 @@ class Signature:
 
     def _filler(self, name: str, annotation: Any, default: Any) -> _Filler:
         if name == "state":
-            return lambda state, _: deepcopy(state)
+            return lambda state, _: copy_of(state)
         if name in _AMBIENT:
             convert = _converter(name, Any if name == "context" else annotation)
             return lambda _, ambient: convert(getattr(ambient, name))
@@ -141,6 +140,7 @@ class _StateFiller:
         self._default = default
         self._function = function
         self._convert = _converter(name, annotation)
+        self._loads = isinstance(self._convert, (_ModelLoader, _ListLoader, _BlockLoader))
 
     def __call__(self, state: State, ambient: Ambient) -> Any:  # noqa: ARG002 - the protocol of fillers
         value = self._find(state)
@@ -153,8 +153,8 @@ class _StateFiller:
                 return None
             raise StateKeyError(self._name, self._function)
         try:
-            # a step that changes what it was given must not change what the next one gets
-            return self._convert(deepcopy(value))
+            # a step that changes what it was given must not change what the next one gets; what is loaded is new
+            return self._convert(value if self._loads else copy_of(value))
         except ValidationError as error:
             raise InjectionError(
                 f"Could not convert value {value!r} to {_type_name(self._annotation)} "

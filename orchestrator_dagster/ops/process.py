@@ -1,22 +1,22 @@
 """One Dagster run's work on a process: its steps, each in one transaction with its row in the step log."""
 
 import traceback
-from collections.abc import Collection, Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from orchestrator_dagster.db.exact_json import same_json
 from orchestrator_dagster.db.leases import Lease
-from orchestrator_dagster.db.processes import lock_process, mark_interrupted, release_subscriptions
+from orchestrator_dagster.db.processes import lease_of, lock_process, mark_interrupted, release_subscriptions
 from orchestrator_dagster.db.step_log import Memory, StepRow, log_step, step_rows, storable_json
-from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
-from orchestrator_dagster.domain.state import State
+from orchestrator_dagster.domain.difference import Difference, difference
+from orchestrator_dagster.domain.process import Concerned, ProcessStatus, StepStatus
+from orchestrator_dagster.domain.state import State, copy_of
 from orchestrator_dagster.errors import ProcessFailureError, ProcessStateError, ProcessTakenOverError
 from orchestrator_dagster.ops.commit_path import CommitPoint, reached
 from orchestrator_dagster.ops.injection import Ambient
@@ -39,7 +39,7 @@ class StepOutcome:
     status: StepStatus
     replayed: bool = False
     changed: tuple[str, ...] = ()
-    subscription_ids: tuple[str, ...] = ()
+    subscription_ids: tuple[UUID, ...] = ()
 
 
 class StepFailedError(Exception):
@@ -55,11 +55,15 @@ class ProcessRun:
         engine: the database.
         process_id: id of the process.
         run_id: id of the Dagster run.
-        lease: says that no other living run works on the process.
+        lease: says that no other living run works on the process; its connection is the one that the run works on.
         lease_number: what proves that it is the newest run of the process; without that nothing it does is kept.
         created_by: on whose behalf it runs.
         plan: the steps of the workflow.
         memory: what the step log knows.
+        concerned: the subscriptions that the process is known to work on.
+
+    Attributes:
+        concerned: the same, with those that steps of this run saved.
     """
 
     def __init__(
@@ -73,8 +77,10 @@ class ProcessRun:
         created_by: str,
         plan: Mapping[str, PlannedStep],
         memory: Memory,
+        concerned: Concerned,
     ) -> None:
         self.process_id = process_id
+        self.concerned = concerned
         self._engine = engine
         self._run_id = run_id
         self._lease = lease
@@ -82,6 +88,8 @@ class ProcessRun:
         self._created_by = created_by
         self._plan = plan
         self._memory = memory
+        self._saved = Concerned()
+        self._stands_as_failed = False
 
     @property
     def state(self) -> State:
@@ -105,6 +113,7 @@ class ProcessRun:
         if key in self._memory.finished:
             return StepOutcome(StepStatus.SUCCESS, replayed=True)
         require_earlier_steps(self._plan, self._memory.finished, key)
+        self._require_lease()
         ambient = Ambient(
             process_id=self.process_id,
             context=context,
@@ -112,25 +121,26 @@ class ProcessRun:
             resources=resources,
         )
         started_at = datetime.now(UTC)
-        saved: list[UUID] = []
+        self._saved = Concerned()
         try:
-            row = self._commit(planned, ambient, started_at, saved)
+            row = self._commit(planned, ambient, started_at)
         except ProcessTakenOverError:
             raise
         except BaseException as error:
             landed = self._landed_or_failed(planned, error, started_at)
             if landed is None:
+                self._stands_as_failed = True
                 # whoever sees the failure may go on with the process at once
                 self._lease.release()
                 raise StepFailedError(f"Step {planned.step.name} failed") from error
-            self._memory = self._memory.after(landed)
+            self._keep(landed)
             if not isinstance(error, Exception):
                 # the step is done, and the run is to stop all the same
                 raise
             row = landed
         else:
-            self._memory = self._memory.after(row)
-        return StepOutcome(row.status, changed=tuple(row.changes or ()), subscription_ids=tuple(map(str, saved)))
+            self._keep(row)
+        return StepOutcome(row.status, changed=row.changed, subscription_ids=self._saved.subscription_ids)
 
     def close(self) -> ProcessStatus:
         """End the run's work: let a process that it leaves in the middle stand as failed, and give the lease back.
@@ -141,26 +151,60 @@ class ProcessRun:
         try:
             if self._memory.finished.issuperset(self._plan):
                 return ProcessStatus.COMPLETED
-            reason = "The run ended before the process did; go on with it to finish"
-            with self._engine.begin() as connection:
-                mark_interrupted(connection, self.process_id, self._lease_number, reason)
+            if not self._stands_as_failed:
+                reason = "The run ended before the process did; go on with it to finish"
+                with self._transaction_afterwards() as connection:
+                    mark_interrupted(connection, self.process_id, self._lease_number, reason)
             return ProcessStatus.FAILED
         finally:
             self._lease.release()
 
-    def _commit(self, planned: PlannedStep, ambient: Ambient, started_at: datetime, saved: list[UUID]) -> StepRow:
+    def _require_lease(self) -> None:
+        """Make sure that the process is still this run's; its connection may be gone since the last step."""
+        if self._lease.is_held:
+            return
+        if self._lease.take_again():
+            with self._lease.connection.begin():
+                if lease_of(self._lease.connection, self.process_id) == self._lease_number:
+                    return
+        raise ProcessTakenOverError(process_id=self.process_id, run_id=self._run_id)
+
+    @contextmanager
+    def _transaction_afterwards(self) -> Iterator[Connection]:
+        """Run the block in a transaction, on another connection where the lease's own is of no use any more."""
+        if self._lease.is_held:
+            with self._lease.connection.begin():
+                yield self._lease.connection
+        else:
+            # what is still under way on it would be waited for
+            self._lease.release()
+            with self._engine.begin() as connection:
+                yield connection
+
+    def _keep(self, row: StepRow) -> None:
+        """Remember what is committed."""
+        self._memory = self._memory.after(row)
+        self.concerned |= self._saved
+
+    def _commit(self, planned: PlannedStep, ambient: Ambient, started_at: datetime) -> StepRow:
         """Do what the step does, log it, and commit both at once."""
         key, step = planned.key, planned.step
         with transaction(
-            self._engine, process_id=self.process_id, step=key, created_by=self._created_by
+            self._lease.connection, process_id=self.process_id, step=key, created_by=self._created_by
         ) as step_transaction:
             conditions = self._decide(planned)
             if all(conditions.values()):
-                changes = self._effect(planned, ambient, step_transaction, saved)
+                changed = self._effect(planned, ambient, step_transaction)
                 status = StepStatus.COMPLETE if step.kind is StepKind.DONE else StepStatus.SUCCESS
             else:
-                changes, status = {}, StepStatus.SKIPPED
-            row = replace(self._row(planned, status, started_at), changes=changes, conditions=conditions)
+                changed, status = Difference(), StepStatus.SKIPPED
+            self._saved = step_transaction.concerned
+            row = replace(
+                self._row(planned, status, started_at),
+                changes=changed.values,
+                edits=changed.edits,
+                conditions=conditions,
+            )
             if planned.last:
                 release_subscriptions(step_transaction.connection, self.process_id)
             log_step(
@@ -179,25 +223,22 @@ class ProcessRun:
         known = self._memory.conditions or {}
         decided: dict[str, bool] = {}
         for key, condition in planned.conditions.items():
-            decided[key] = known[key] if key in known else bool(condition.predicate(deepcopy(self.state)))
+            decided[key] = known[key] if key in known else bool(condition.predicate(copy_of(self.state)))
             if not decided[key]:
                 break
         # kept from now on, should the step fail
         self._memory = replace(self._memory, conditions={**known, **decided})
         return decided
 
-    def _effect(
-        self, planned: PlannedStep, ambient: Ambient, step_transaction: StepTransaction, saved: list[UUID]
-    ) -> State:
+    def _effect(self, planned: PlannedStep, ambient: Ambient, step_transaction: StepTransaction) -> Difference:
         step = planned.step
         if step.kind is StepKind.INPUTSTEP:
             raise ProcessFailureError(f"Step {step.name} asks for input, and processes cannot wait for input yet")
         arguments = step.signature.arguments(self.state, replace(ambient, transaction=step_transaction))
         reached(CommitPoint.BEFORE_EFFECT, planned.key)
         returned = step.function(**arguments)
-        saved += save_models(returned)
-        new, old = as_state(returned, of=step.signature.function_name), self.state
-        return {key: value for key, value in new.items() if key not in old or not same_json(old[key], value)}
+        save_models(returned)
+        return difference(self.state, as_state(returned, of=step.signature.function_name))
 
     def _row(self, planned: PlannedStep, status: StepStatus, started_at: datetime) -> StepRow:
         return StepRow(
@@ -221,7 +262,7 @@ class ProcessRun:
             conditions={key: known[key] for key in planned.conditions if key in known},
             error=_error_record(error),
         )
-        with self._engine.begin() as connection:
+        with self._transaction_afterwards() as connection:
             if lock_process(connection, self.process_id).lease != self._lease_number:
                 raise ProcessTakenOverError(process_id=self.process_id, run_id=self._run_id) from error
             for logged in step_rows(connection, self.process_id):

@@ -3,18 +3,22 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic import SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Connection, Engine
 
-from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain import SubscriptionModel
-from orchestrator_dagster.domain.repository import use_repository
+from orchestrator_dagster.domain.process import Concerned
+from orchestrator_dagster.domain.repository import SubscriptionRecord, use_repository
 from orchestrator_dagster.domain.state import State
+
+# Steps are declared, and their signatures read, without a database: what talks to one is loaded when one runs.
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -24,39 +28,75 @@ class StepTransaction:
     Attributes:
         connection: where the step's changes go. Only the engine commits it.
         process_id: the process that the step is part of.
+        saved: the subscriptions that were saved in it so far, by id.
     """
 
-    connection: Connection
+    connection: "Connection"
     process_id: UUID
+    saved: Mapping[UUID, SubscriptionRecord]
+
+    def hold(self, subscription_id: UUID) -> bool:
+        """Make the process the holder of a subscription; return whether it was that before."""
+        from orchestrator_dagster.db.locks import hold
+
+        return hold(self.connection, subscription_id, self.process_id)
+
+    def require_held(self, subscription_id: UUID) -> None:
+        """Make sure that the process holds a subscription."""
+        from orchestrator_dagster.db.locks import require_held
+
+        require_held(self.connection, subscription_id, self.process_id)
+
+    def lock(self, subscription_id: UUID) -> None:
+        """Keep a subscription from being changed by others until the step has ended."""
+        from orchestrator_dagster.db.locks import lock_subscription
+
+        lock_subscription(self.connection, subscription_id)
+
+    @property
+    def concerned(self) -> Concerned:
+        """The subscriptions that were saved, for people."""
+        records = self.saved.values()
+        return Concerned(
+            tuple(self.saved),
+            tuple(dict.fromkeys(record.product.name for record in records)),
+            tuple(dict.fromkeys(record.customer_id for record in records)),
+        )
 
 
 @contextmanager
-def transaction(engine: Engine, *, process_id: UUID, step: str, created_by: str) -> Iterator[StepTransaction]:
-    """Run the block in one transaction, in which models load and save too."""
-    with engine.begin() as connection:
+def transaction(connection: "Connection", *, process_id: UUID, step: str, created_by: str) -> Iterator[StepTransaction]:
+    """Run the block in one transaction of a connection, in which models load and save too."""
+    from orchestrator_dagster.db.subscriptions import PostgresRepository
+
+    with connection.begin():
         repository = PostgresRepository(connection, process_id=process_id, step=step, changed_by=created_by)
         with use_repository(repository):
-            yield StepTransaction(connection, process_id)
+            yield StepTransaction(connection, process_id, repository.saved)
 
 
-def save_models(returned: Any) -> list[UUID]:
-    """Save every subscription in what a step returned, at any depth, once; return their ids."""
+def save_models(returned: Any) -> None:
+    """Save every subscription in what a step returned, at any depth, once."""
     models = {id(model): model for model in _models(returned)}
     # in an order that is the same for everybody, so that two transactions never wait for each other
     for model in sorted(models.values(), key=lambda model: model.subscription_id):
         model.save()
-    return list(dict.fromkeys(model.subscription_id for model in models.values()))
 
 
-def _models(value: Any) -> Iterator[SubscriptionModel]:
-    if isinstance(value, SubscriptionModel):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _models(item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _models(item)
+def _models(returned: Any) -> Iterator[SubscriptionModel]:
+    waiting, seen = [returned], set()
+    while waiting:
+        value = waiting.pop()
+        # most of what is returned, and not worth asking what else it may be
+        if type(value) in _SCALARS or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, SubscriptionModel):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            waiting.extend(value)
 
 
 def as_state(returned: Any, *, of: str) -> State:
@@ -67,7 +107,7 @@ def as_state(returned: Any, *, of: str) -> State:
         of: name of the function that returned it, for the error.
 
     Raises:
-        TypeError: it returned something else, or something that cannot be written as JSON.
+        TypeError: it returned something else, or something that is not JSON.
     """
     if returned is None:
         return {}
@@ -79,7 +119,6 @@ def as_state(returned: Any, *, of: str) -> State:
             raise TypeError(f"{of} returned a secret under {key!r}, and the state is stored in clear")
         try:
             state[key] = to_jsonable_python(value)
-            to_json({key: state[key]}).encode()
         except (ValueError, RecursionError) as error:
             raise TypeError(f"{of} returned under {key!r} what cannot be stored: {error}") from error
     return state

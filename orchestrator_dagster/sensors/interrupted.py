@@ -10,7 +10,7 @@ from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.processes import ProcessRow, find_processes, lock_process, mark_interrupted
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.jobs import tags
-from orchestrator_dagster.jobs.job import DATABASE
+from orchestrator_dagster.resources.database import DATABASE
 
 _INTERVAL_SECONDS = 15
 
@@ -28,8 +28,10 @@ def interrupted_sensor(jobs: Sequence[dg.JobDefinition]) -> dg.SensorDefinition:
     def notice_dead_workers(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         noticed = list(mark_left_behind(getattr(context.resources, DATABASE).engine))
         for process in noticed:
-            if context.instance.has_run(process.run_id):
-                context.instance.add_run_tags(process.run_id, {tags.STATUS: ProcessStatus.FAILED.value})
+            if (run := context.instance.get_run_by_id(process.run_id)) is not None:
+                stands = {tags.STATUS: ProcessStatus.FAILED.value}
+                about = tags.about(process.process_id, process.concerned)
+                tags.RunTags(run, context.instance, context.log).write(stands | about)
         found = ", ".join(str(process.process_id) for process in noticed)
         return dg.SkipReason(f"Stand as failed now: {found}" if noticed else "No worker died")
 

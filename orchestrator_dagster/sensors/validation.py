@@ -9,8 +9,8 @@ import dagster as dg
 from orchestrator_dagster.db.due import subscriptions_due_for_validation
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import DefinitionError
-from orchestrator_dagster.jobs.job import DATABASE
 from orchestrator_dagster.jobs.tags import TARGET
+from orchestrator_dagster.resources.database import DATABASE
 
 _INTERVAL_SECONDS = 60
 _MOST_AT_ONCE = 50

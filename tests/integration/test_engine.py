@@ -48,6 +48,12 @@ def test_a_connection_that_the_server_closed_is_replaced(engine: Engine) -> None
         assert connection.scalar(text("SELECT pg_backend_pid()")) != lost
 
 
+def test_an_idle_process_keeps_one_connection(engine: Engine) -> None:
+    with engine.connect(), engine.connect(), engine.connect():
+        assert engine.pool.checkedout() == 3  # type: ignore[attr-defined]
+    assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_uses_connections_of_its_own(engine: Engine) -> None:
     """And ends without closing the parent's."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from conftest import NewDatabase
 from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
@@ -90,6 +92,13 @@ def test_a_new_database_is_brought_to_the_newest_revision(empty: Engine) -> None
     assert migrate.current_revision(empty) == migrate.newest_revision()
     assert migrate.is_current(empty)
     migrate.require_current(empty)
+
+
+def test_the_revision_that_the_code_needs_is_the_newest_there_is() -> None:
+    config = Config()
+    config.set_main_option("script_location", "orchestrator_dagster.db:migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.newest_revision()]
 
 
 def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
@@ -201,4 +210,5 @@ def test_a_database_that_is_ahead_of_the_code_is_refused(engine: Engine) -> None
 def test_the_package_takes_its_revisions_along() -> None:
     folder = Path(migrate.__file__).with_name("migrations")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in (".py", ".mako")}
-    assert {"env.py", "script.py.mako", "versions/__init__.py", "versions/r0001_first_tables.py"} <= names
+    versions = {"versions/__init__.py", "versions/r0001_first_tables.py", "versions/r0002_edits_in_the_step_log.py"}
+    assert {"env.py", "script.py.mako", *versions} <= names

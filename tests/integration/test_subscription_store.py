@@ -310,13 +310,41 @@ def test_a_save_takes_at_most_six_statements_whatever_the_tree(
     assert changed <= 6
 
 
-def test_a_save_of_one_value_takes_four_statements(
+def test_a_save_of_one_value_takes_three_statements(
     engine: Engine, store: PostgresRepository, count_statements: CountStatements
 ) -> None:
+    """And one more to learn what is stored, where the subscription was not loaded in this transaction."""
     record, node = a_node(store)
     with count_statements(engine) as statements:
         store.save_subscription(with_values(record, node, site="Utrecht"))
-    assert len(statements) == 4
+        assert len(statements) == 3
+        store.save_subscription(replace(with_values(record, node, site="Delft"), version=record.version + 1))
+    assert len(statements) == 3 + 4
+
+
+def test_what_is_changed_inside_a_loaded_record_is_saved(store: PostgresRepository) -> None:
+    """Models may hold the very lists that were loaded."""
+    record, node = a_node(store)
+    store.save_subscription(with_values(record, node, vlans=[1, {"to": 5}]))
+    loaded = store.load_subscription(record.subscription_id)
+    vlans: Any = loaded.blocks[node.subscription_instance_id].values["vlans"]
+    vlans[1]["to"] = 6
+    vlans.append(7)
+    store.save_subscription(loaded)
+    again = store.load_subscription(record.subscription_id)
+    assert again.blocks[node.subscription_instance_id].values["vlans"] == [1, {"to": 6}, 7]
+
+
+def test_what_somebody_else_saved_after_it_was_loaded_is_not_overwritten(engine: Engine) -> None:
+    with engine.begin() as connection:
+        record, node = a_node(PostgresRepository(connection))
+    with engine.connect() as connection, engine.connect() as other:
+        ours, theirs = PostgresRepository(connection), PostgresRepository(other)
+        loaded = ours.load_subscription(record.subscription_id)
+        theirs.save_subscription(with_values(theirs.load_subscription(record.subscription_id), node, site="Utrecht"))
+        other.commit()
+        with pytest.raises(StaleDataError):
+            ours.save_subscription(with_values(loaded, node, site="Delft"))
 
 
 def test_a_save_that_changes_nothing_writes_nothing(
@@ -326,7 +354,7 @@ def test_a_save_that_changes_nothing_writes_nothing(
     record, _, _ = a_port(store, node)
     with count_statements(engine) as statements:
         assert store.save_subscription(record) == 1
-    assert [statement.split()[0] for statement in statements] == ["SELECT", "WITH"]
+    assert [statement.split()[0] for statement in statements] == ["SELECT"], "the lock"
     assert store.load_subscription(record.subscription_id).version == 1
     assert len(history(connection, record)) == 1
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "ops": {"db", "domain", "resources"},
     "jobs": {"ops", "db", "domain", "forms", "resources"},
     "sensors": {"jobs", "ops", "db", "domain", "forms", "resources"},
-    "cli": {"orchestrator", "sensors", "jobs", "ops", "db", "domain", "forms", "resources"},
+    "cli": {"orchestrator", "sensors", "jobs", "ops", "db", "domain", "forms", "resources", "instance"},
     "instance": {"db"},
 }
 
