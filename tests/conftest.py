@@ -19,6 +19,7 @@ from orchestrator_dagster.db.engine import dispose_engine, engine_for
 from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.db.server import EmbeddedServer
 from orchestrator_dagster.db.url import normalise_url
+from orchestrator_dagster.instance.engine import dispose_pooled_engine
 
 SERVER_VARIABLE = "ORCHESTRATOR_TEST_DATABASE_URL"
 
@@ -142,6 +143,7 @@ def _database(server: URL, template: str | None = None) -> Iterator[str]:
         yield url
     finally:
         dispose_engine(url)
+        dispose_pooled_engine(url)
         _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -6,8 +6,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from dagster._core.storage.event_log import SqlEventLogStorageTable
@@ -19,6 +19,7 @@ Row = dict[str, Any]
 
 MOST_ROWS = 500
 MOST_CHARACTERS = 4_000_000
+SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class EventWriter:
         """Start with nothing: in a forked process, what was kept is its parent's to write."""
         self._state = threading.Lock()
         self._turn = threading.Lock()
+        self._whose_turn = 0
         self._kept: list[Row] = []
         self._kept_characters = 0
         self._kept_since = 0.0
@@ -56,16 +58,15 @@ class EventWriter:
 
     def defer(self, row: Row) -> None:
         """Write a row soon: with the next one that can't wait, or after the delay, or now, if there are many."""
-        if not self._delay_seconds:
-            self.write(row)
-            return
         with self._state:
             self._kept_since = self._kept_since if self._kept else time.monotonic()
             self._kept.append(row)
             self._kept_characters += len(row["event"])
-            self._start_thread()
-        if len(self._kept) >= MOST_ROWS or self._kept_characters >= MOST_CHARACTERS:
-            self.flush()
+        try:
+            if self._is_full():
+                self.flush()
+        finally:
+            self._see_to_what_is_kept()
 
     def write(self, row: Row) -> int:
         """Write a row now, after all that came before it.
@@ -79,13 +80,16 @@ class EventWriter:
         return self._write([row])
 
     def flush(self) -> None:
-        """Write what is kept, and wait for what is being written."""
-        if self._kept or self._unsettled or self._turn.locked():
+        """Write what is kept, and wait for what is being written.
+
+        What is logged while this thread writes, of a lost connection for instance, is written after that.
+        """
+        if (self._kept or self._unsettled or self._turn.locked()) and self._whose_turn != threading.get_ident():
             self._write([])
 
     def _write(self, prompt: list[Row]) -> int:
         # First the connection, then the turn: who waits for a connection must not have others wait for it.
-        with self._connect() as connection, self._turn:
+        with self._connect() as connection, self._my_turn():
             if self._unsettled and _id_of(connection, self._unsettled[-1]):
                 self._unsettled = []
             self._unsettled += self._take()
@@ -94,28 +98,44 @@ class EventWriter:
             self._unsettled = []
             return last
 
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        with self._turn:
+            self._whose_turn = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._whose_turn = 0
+
     def _take(self) -> list[Row]:
         with self._state:
             kept, self._kept, self._kept_characters = self._kept, [], 0
             return kept
 
-    def _start_thread(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write_what_is_due, name="event-writer", daemon=True)
-            self._thread.start()
+    def _is_full(self) -> bool:
+        return not self._delay_seconds or len(self._kept) >= MOST_ROWS or self._kept_characters >= MOST_CHARACTERS
+
+    def _see_to_what_is_kept(self) -> None:
+        with self._state:
+            if self._thread is None and (self._kept or self._unsettled):
+                self._thread = threading.Thread(target=self._write_what_is_due, name="event-writer", daemon=True)
+                self._thread.start()
 
     def _write_what_is_due(self) -> None:
-        pause = self._delay_seconds
+        pause = SHORTEST_PAUSE_SECONDS
         while (wait := self._seconds_until_due()) is not None:
             time.sleep(wait)
             try:
                 self._flush_if_due()
-                pause = self._delay_seconds
+                pause = SHORTEST_PAUSE_SECONDS
             except Exception:
                 _log.warning("Events could not be written; they are kept, and written later", exc_info=True)
-                time.sleep(pause := min(2 * pause, LONGEST_PAUSE_SECONDS))
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _flush_if_due(self) -> None:
+        with self._turn:
+            pass  # who writes now takes along what is kept, and this thread need not open a second connection
         if self._unsettled or (self._kept and self._due_at() <= time.monotonic()):
             self.flush()
 

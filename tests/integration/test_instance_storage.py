@@ -1,9 +1,10 @@
 """Dagster instances whose records are in the orchestrator's database."""
 
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -14,6 +15,8 @@ from dagster._core.storage.event_log import EventLogStorage
 from dagster._core.storage.runs import RunStorage
 from dagster._core.storage.schedules import ScheduleStorage
 from dagster._serdes import serialize_value
+from dagster_home import DagsterHome
+from sqlalchemy import make_url
 
 from orchestrator_dagster.db.server import EmbeddedServer
 from orchestrator_dagster.instance import PostgresStorage
@@ -143,3 +146,38 @@ def test_the_url_of_the_environment_is_used_in_any_spelling(home: Path, monkeypa
     monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", url.replace("postgresql+psycopg2", "postgresql"))
     for instance in opened(home):
         assert storage_of(instance).postgres_url == url
+
+
+def test_dagsters_commands_work(
+    new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", url := new_database())
+    dagster = DagsterHome.make(tmp_path / "dagster", ORCHESTRATOR_DATABASE_URL=url)
+    assert dagster.command("dagster", "instance", "migrate").status == 0
+    with DagsterInstance.from_config(str(dagster.folder)) as instance:
+        run_ids = [nothing.execute_in_process(instance=instance).run_id for _ in range(2)]
+        listed = dagster.command("dagster", "run", "list")
+        assert all(run_id in listed.output for run_id in run_ids), listed.output
+        assert dagster.command("dagster", "run", "delete", "--force", run_ids[0]).status == 0
+        assert [run.run_id for run in instance.get_runs()] == run_ids[1:]
+        assert instance.all_logs(run_ids[0]) == []
+        assert dagster.command("dagster", "run", "wipe", "--force").status == 0
+        assert instance.get_runs() == []
+        assert dagster.command("dagster", "instance", "reindex").status == 0
+        assert dagster.command("dagster", "instance", "info").status == 0
+
+
+def test_the_settings_of_dagsters_own_storage_are_understood(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_url(EmbeddedServer(home / "postgres").start())
+    monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", "postgresql://nowhere.invalid/db")
+    monkeypatch.setenv("PASSWORD", url.password or "")
+    database = {
+        "username": url.username,
+        "password": {"env": "PASSWORD"},
+        "hostname": url.host or "",
+        "port": url.port or 5432,
+        "db_name": url.database,
+        "params": dict(url.query),
+    }
+    for instance in opened(home, json.dumps({"postgres_db": database})):
+        assert nothing.execute_in_process(instance=instance).success

@@ -235,7 +235,10 @@ def test_a_connection_that_is_ended_during_a_write_doubles_and_loses_nothing(
         writing.start()
         _wait_until_blocked(url)
         connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
         )
         connection.rollback()
     writing.join()
@@ -266,6 +269,36 @@ def test_a_write_whose_end_nobody_saw_is_not_done_twice(url: str, storage: Poole
     storage.store_event(status(DagsterEventType.RUN_SUCCESS))
     assert not event.contains(engine, "do_execute", lose_the_answer)
     assert written(url) == ["one", "PIPELINE_SUCCESS"]
+
+
+def test_an_interrupt_at_the_end_of_a_write_doubles_nothing(url: str, storage: PooledEventLogStorage) -> None:
+    storage.store_event(line("one"))
+    engine = pooled_engine(url)
+
+    def interrupt(cursor: Any, statement: str, parameters: Any, _context: Any) -> None:
+        event.remove(engine, "do_execute", interrupt)
+        cursor.execute(statement, parameters)
+        raise KeyboardInterrupt
+
+    event.listen(engine, "do_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        storage.get_logs_for_run("run")
+    storage.store_event(status(DagsterEventType.RUN_SUCCESS))
+    assert written(url) == ["one", "PIPELINE_SUCCESS"]
+
+
+@pytest.mark.parametrize("batch_milliseconds", [0, 20])
+def test_what_is_logged_during_a_write_is_written_after_it(url: str, batch_milliseconds: int) -> None:
+    storage = opened(url, batch_milliseconds)
+    left_to_say = ["about the write"]
+
+    def log(*_: Any) -> None:
+        if left_to_say:
+            storage.store_event(line(left_to_say.pop()))
+
+    event.listen(pooled_engine(url), "do_execute", log)
+    storage.store_event(status(DagsterEventType.RUN_SUCCESS))
+    eventually(url, ["PIPELINE_SUCCESS", "about the write"])
 
 
 def test_what_could_not_be_written_is_kept_and_the_next_prompt_event_says_so(

@@ -704,6 +704,17 @@ class TestWhatAStepLeavesBehind:
         process = run_steps(odd)
         assert process.status == "completed" or "the_key" in process.failed_reason
 
+    def test_a_value_that_holds_itself_fails_the_step_and_its_key_is_named(self, run_steps: RunSteps) -> None:
+        @step("Odd")
+        def odd() -> State:
+            endless: list[Any] = []
+            endless.append(endless)
+            return {"the_key": endless}
+
+        process = run_steps(odd)
+        assert (process.status, process.current_step) == ("failed", "odd")
+        assert "the_key" in process.failed_reason
+
     def test_a_failure_keeps_the_error_where_the_step_failed(self, run_steps: RunSteps) -> None:
         @step("Fail")
         def fail() -> None:

@@ -4,11 +4,13 @@ Ids of events are compared as they are: nothing gets another one because it was 
 """
 
 import json
-import multiprocessing
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,28 +24,24 @@ from dagster import (
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     DynamicPartitionsDefinition,
-    In,
+    EventLogEntry,
     MaterializeResult,
-    Nothing,
     OpExecutionContext,
-    Out,
     ReexecutionOptions,
-    RetryPolicy,
     RunsFilter,
     RunStatusChangeRecordsFilter,
     StaticPartitionsDefinition,
     asset,
     execute_job,
-    job,
     materialize,
-    op,
     reconstructable,
 )
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.errors import DagsterRunAlreadyExists, DagsterRunNotFoundError, DagsterSnapshotDoesNotExist
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
-from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickData, TickStatus
 from dagster._core.storage.event_log.base import EventLogCursor
@@ -53,6 +51,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import serialize_value
 from dagster._utils.test.schedule_storage import TestScheduleStorage as ScheduleStorageSuite
+from dagster_shared.record import as_dict, is_record
+from workers.eventful import eventful, eventful_in_processes
 
 from orchestrator_dagster.instance import PostgresStorage
 from orchestrator_dagster.instance.engine import dispose_pooled_engine
@@ -61,10 +61,11 @@ CLASSES = {
     "stock": ("dagster_postgres", "DagsterPostgresStorage"),
     "ours": ("orchestrator_dagster.instance", "PostgresStorage"),
 }
+WORKER = Path(__file__).parents[1] / "workers" / "eventful.py"
 LONG_AGO = 1_600_000_000.0
 Answers = dict[str, Any]
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b(?:[0-9a-f]{40}|[0-9a-f]{64})\b")
 _CHANGING = (
     (re.compile(r"\b1[6-9]\d{8}(\.\d+)?\b"), "<seconds>"),
     (re.compile(r"\b20\d\d-\d\d-\d\d[T ][\d:.]+(\+00:00)?"), "<time>"),
@@ -74,36 +75,6 @@ _CHANGING = (
     (re.compile(r"(?<=log_key).*"), "<key>"),
     (re.compile(r"0x[0-9a-f]+"), "<address>"),
 )
-
-
-@op(out=Out(Nothing))
-def speak(context: OpExecutionContext) -> None:
-    for level in ("debug", "info", "warning", "error"):
-        getattr(context.log, level)(f"a line at level {level}, with \0 and ü and \ud83d")
-
-
-@op(ins={"before": In(Nothing)}, out=Out(Nothing), retry_policy=RetryPolicy(max_retries=2))
-def succeed_at_second_attempt(context: OpExecutionContext) -> None:
-    if context.retry_number == 0:
-        raise ValueError("not yet")
-
-
-@op(ins={"before": In(Nothing)}, out=Out(int, is_required=False))
-def fail_in_first_run(context: OpExecutionContext) -> Iterator[Any]:
-    if context.run.parent_run_id is None:
-        raise ValueError("fails until it is executed again")
-    context.log_event(AssetMaterialization("from_an_op", metadata={"rows": 3}))
-    yield from ()
-
-
-@op
-def never_reached(value: int) -> int:
-    return value
-
-
-@job(tags={"team": "network"})
-def eventful() -> None:
-    never_reached(fail_in_first_run(succeed_at_second_attempt(speak())))
 
 
 LETTERS = StaticPartitionsDefinition(["a", "b", "c"])
@@ -132,16 +103,24 @@ def plain() -> None:
 def play_runs(instance: DagsterInstance) -> Answers:
     """A run that fails, the same executed again from its failure, and one that nobody executes."""
     failed = eventful.execute_in_process(instance=instance, raise_on_error=False)
-    execute_job(
-        reconstructable(eventful),
-        instance,
-        reexecution_options=ReexecutionOptions.from_failure(failed.run_id, instance),
-    )
+    again = ReexecutionOptions.from_failure(failed.run_id, instance)
+    execute_job(reconstructable(eventful), instance, reexecution_options=again)
     waiting = create_run_for_test(instance, job_name="waiting", tags={"team": "voice"})
     instance.add_run_tags(waiting.run_id, {"team": "video", "floor": "2"})
     instance.report_run_canceled(waiting)
     return _about_runs(instance) | {
         run.run_id: _about_run(instance, run.run_id) for run in reversed(instance.get_runs())
+    }
+
+
+def play_steps_in_processes(instance: DagsterInstance) -> Answers:
+    """Steps in processes of their own, which write at the same time as the run."""
+    result = execute_job(reconstructable(eventful_in_processes), instance, raise_on_error=False)
+    return {
+        "run": instance.get_run_by_id(result.run_id),
+        "stats": instance.get_run_stats(result.run_id),
+        "stats of steps": instance.get_run_step_stats(result.run_id),
+        "log, in any order": sorted(map(_in_short, instance.all_logs(result.run_id))),
     }
 
 
@@ -226,7 +205,7 @@ def _about_assets(instance: DagsterInstance) -> Answers:
         "ids by partition": instance.get_latest_storage_id_by_partition(key, DagsterEventType.ASSET_MATERIALIZATION),
         "tags": storage.get_event_tags_for_asset(key),
         "tags by partition": storage.get_latest_tags_by_partition(
-            key, DagsterEventType.ASSET_OBSERVATION, tag_keys=["seen"]
+            key, DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION_TAG]
         ),
         "checks": storage.get_asset_check_execution_history(check, limit=5),
         "latest check": storage.get_latest_asset_check_execution_by_key([check]),
@@ -338,8 +317,13 @@ def play_refusals(instance: DagsterInstance) -> Answers:
     return _about_runs(instance)
 
 
+def _in_short(entry: EventLogEntry) -> str:
+    return f"{entry.step_key}: {entry.dagster_event_type}: {re.sub(r'pid: [0-9]+', 'pid', entry.message)}"
+
+
 PLAYS = (
     play_runs,
+    play_steps_in_processes,
     play_assets,
     play_schedules,
     play_concurrency,
@@ -373,11 +357,13 @@ def plain_answer(answer: Any) -> Any:
     """An answer as JSON has it."""
     if isinstance(answer, dict | Mapping):
         return {str(key): plain_answer(value) for key, value in answer.items()}
+    if is_record(answer) and not _is_serializable(answer):
+        return plain_answer(as_dict(answer))
     if isinstance(answer, tuple) and hasattr(answer, "_asdict") and not _is_serializable(answer):
         return plain_answer(answer._asdict())
     if isinstance(answer, set | frozenset):
         return sorted(map(str, answer))
-    if isinstance(answer, list | tuple) and not hasattr(answer, "_asdict"):
+    if type(answer) in (list, tuple):
         return [plain_answer(value) for value in answer]
     return json.loads(serialize_value(answer)) if _is_serializable(answer) else str(answer)
 
@@ -391,10 +377,10 @@ def _is_serializable(answer: Any) -> bool:
 
 
 def normalised(answers: Answers) -> list[str]:
-    """Lines of text, with a number for each UUID, in the order in which they come, and without times."""
+    """Lines of text, with a number for each UUID and hash, in the order in which they come, and without times."""
     said = json.dumps(plain_answer(answers), indent=1)
     numbers: dict[str, str] = {}
-    said = _UUID.sub(lambda found: numbers.setdefault(found[0], f"<id {len(numbers)}>"), said)
+    said = _ID.sub(lambda found: numbers.setdefault(found[0], f"<id {len(numbers)}>"), said)
     for pattern, replacement in _CHANGING:
         said = pattern.sub(replacement, said)
     return said.splitlines()
@@ -429,28 +415,27 @@ def test_threads_and_processes_that_write_at_once_leave_the_same_logs(
 
 
 def _logs_of_many(instance: DagsterInstance) -> list[list[str]]:
-    spawn = multiprocessing.get_context("spawn")
-    writers: list[Any] = [threading.Thread(target=_execute_twice, args=(instance.get_ref(),)) for _ in range(2)]
-    writers += [spawn.Process(target=_execute_twice, args=(instance.get_ref(),)) for _ in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    return [
-        normalised({"log": [_in_short(entry) for entry in instance.all_logs(run.run_id)]})
-        for run in instance.get_runs()
-    ]
+    """Processes execute a job; threads report events, since Dagster's logging locks up where threads execute jobs."""
+    reported = [create_run_for_test(instance, job_name="reported") for _ in range(4)]
+    threads = [threading.Thread(target=_report, args=(instance, run)) for run in reported]
+    processes = [threading.Thread(target=_execute_twice, args=(instance,)) for _ in range(2)]
+    for thread in threads + processes:
+        thread.start()
+    for thread in threads + processes:
+        thread.join()
+    runs = instance.get_runs()
+    return sorted(normalised({"log": list(map(_in_short, instance.all_logs(run.run_id)))}) for run in runs)
 
 
-def _execute_twice(ref: InstanceRef) -> None:
-    with DagsterInstance.from_ref(ref) as instance:
-        for _ in range(2):
-            eventful.execute_in_process(instance=instance, raise_on_error=False)
+def _report(instance: DagsterInstance, run: DagsterRun) -> None:
+    for number in range(50):
+        instance.report_engine_event(f"{number}", run)
+    instance.report_run_failed(run)
 
 
-def _in_short(entry: Any) -> str:
-    said = re.sub(r"pid: \d+", "pid", entry.user_message)
-    return f"{entry.step_key}: {entry.dagster_event_type}: {said}"
+def _execute_twice(instance: DagsterInstance) -> None:
+    ref = serialize_value(instance.get_ref())
+    subprocess.run([sys.executable, str(WORKER)], input=ref.encode(), check=True, timeout=120, capture_output=True)
 
 
 def test_a_run_that_another_process_watches_shows_every_event_once(instances: Mapping[str, DagsterInstance]) -> None:
@@ -459,9 +444,9 @@ def test_a_run_that_another_process_watches_shows_every_event_once(instances: Ma
     seen: list[str] = []
     ended = threading.Event()
 
-    def note(entry: Any, _cursor: str) -> None:
-        seen.append(entry.user_message)
-        if entry.user_message == "99":
+    def note(entry: EventLogEntry, _cursor: str) -> None:
+        seen.append(entry.message)
+        if entry.message == "99":
             ended.set()
 
     with DagsterInstance.from_ref(writer.get_ref()) as reader:
