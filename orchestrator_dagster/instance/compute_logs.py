@@ -118,9 +118,12 @@ def copy_to_file(stream: TextIO, path: str) -> Iterator[None]:
 
 def _copy(source: int, shown: int, path: str) -> None:
     """Copy until the source ends; then the terminal's descriptor is closed too."""
-    with open(source, "rb", buffering=0) as output, open(shown, "wb", buffering=0) as terminal:
-        with open(path, "ab", buffering=0) as file:
-            while chunk := output.read(_CHUNK):
-                file.write(chunk)
-                with suppress(OSError):  # who looked at it may have gone
-                    terminal.write(chunk)
+    with (
+        open(source, "rb", buffering=0) as output,
+        open(shown, "wb", buffering=0) as terminal,
+        open(path, "ab", buffering=0) as file,
+    ):
+        while chunk := output.read(_CHUNK):
+            file.write(chunk)
+            with suppress(OSError):  # who looked at it may have gone
+                terminal.write(chunk)

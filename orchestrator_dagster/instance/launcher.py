@@ -249,10 +249,11 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 self._watcher.start()
 
     def _start_service(self) -> None:
-        if self.folder.server() is not None:
-            if self._starts and self.queue.alive(self.folder.name):
-                self._starts = 0
-        elif time.monotonic() >= self._next_start and (lock := self.folder.start()):
+        if self._starts and self.queue.alive(self.folder.name):
+            self._starts, self._next_start = 0, 0.0  # the last start went well
+        if self.folder.server() is not None or time.monotonic() < self._next_start:
+            return
+        if lock := self.folder.start():
             self._next_start = time.monotonic() + _SECONDS_TO_START
             self._starts += 1
             start_service(self._instance, self.folder, lock)

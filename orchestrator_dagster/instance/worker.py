@@ -16,15 +16,19 @@ import traceback
 from functools import lru_cache
 from typing import Any, TextIO
 
-from dagster import DagsterInstance
+from dagster import DagsterEventType, DagsterInstance, DagsterRun
+from dagster import _check as check
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events import EngineEventData
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._grpc.impl import core_execute_run
 from dagster._serdes import deserialize_value
+from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin, recon_repository_from_origin
 from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
+from dagster_shared.error import SerializableErrorInfo
 
 from orchestrator_dagster.instance.compute_logs import InProcessComputeLogManager
 from orchestrator_dagster.instance.source_files import SourceFiles
@@ -52,17 +56,17 @@ class Worker:
         self._cancelled: str | None = None
         self._between_runs = threading.Lock()
         self._sources = SourceFiles()
-        self._usable = True
+        self._load_error: SerializableErrorInfo | None = None
 
     def load(self, code: RepositoryPythonOrigin) -> None:
-        """Load the code. Where that fails, a run will try again, and have the error in its log."""
+        """Load the code. Where that fails, the first run will have the error in its log."""
         keep_loaded_code()
         try:
             self._instance.inject_env_vars(None)
             recon_repository_from_origin(code).get_definition()
         except Exception:
             traceback.print_exc()
-            self._usable = False
+            self._load_error = serializable_error_info_from_exc_info(sys.exc_info())
         gc.collect()
         gc.freeze()  # what was loaded stays: it need not be looked through again and again
 
@@ -75,21 +79,22 @@ class Worker:
                 self._take(run_id)
 
     def _take(self, run_id: str) -> None:
-        if self._usable and (changed := self._sources.changed()):
+        if changed := self._sources.changed():
             print(f"{changed} has changed: another worker will load it", file=sys.stderr)  # noqa: T201 - the log
             self._tell(outdated=run_id)
             return
         self._execute(run_id)
-        self._tell(done=run_id, mebibytes=_resident_mebibytes(), usable=self._usable)
+        self._tell(done=run_id, mebibytes=_resident_mebibytes(), usable=self._load_error is None)
 
     def _execute(self, run_id: str) -> None:
         run = self._instance.get_run_by_id(run_id)
-        if run is None or run.job_code_origin is None or run.status not in _NOT_BEGUN:
+        if run is None or run.status not in _NOT_BEGUN or not self._begin(run_id):
             return  # deleted, or terminated before it began
-        self._begin(run_id)
         try:
-            for _ in core_execute_run(recon_job_from_origin(run.job_code_origin), run, self._instance, True):
-                pass
+            if self._load_error is not None:
+                self._refuse(run, self._load_error)
+            else:
+                self._go_through(run)
         except BaseException:  # it is in the run's log; this one is for who looks for the worker's own trouble
             traceback.print_exc()
         finally:
@@ -97,12 +102,24 @@ class Worker:
                 self._running = None
                 pop_captured_interrupt()
 
-    def _begin(self, run_id: str) -> None:
+    def _go_through(self, run: DagsterRun) -> None:
+        code = check.not_none(run.job_code_origin)
+        for event in core_execute_run(recon_job_from_origin(code), run, self._instance, True):
+            if event.event_type is DagsterEventType.RUN_START and self._cancelled == run.run_id:
+                self._show_as_canceling(run.run_id)
+
+    def _refuse(self, run: DagsterRun, error: SerializableErrorInfo) -> None:
+        """Let a run fail since the code cannot be loaded. Trying again would hide why, as half of it is there now."""
+        self._instance.report_engine_event("Could not load the code", run, EngineEventData.engine_error(error))
+        self._instance.report_run_failed(run)
+
+    def _begin(self, run_id: str) -> bool:
         with self._between_runs:
+            if self._cancelled == run_id:
+                return False
             pop_captured_interrupt()  # it was for nobody
             self._running = run_id
-            if self._cancelled == run_id:
-                os.kill(os.getpid(), signal.SIGINT)
+            return True
 
     def _listen(self) -> None:
         """Take orders from the service; end with it, whatever the run is doing."""
@@ -117,11 +134,26 @@ class Worker:
         os._exit(1)
 
     def _interrupt(self, run_id: str) -> None:
-        """Interrupt a run: at once, or when it begins."""
+        """Interrupt a run, or do not let it begin."""
         with self._between_runs:
             self._cancelled = run_id
+        if self._running == run_id:
+            self._show_as_canceling(run_id)
+        with self._between_runs:
             if self._running == run_id:
                 os.kill(os.getpid(), signal.SIGINT)
+
+    def _show_as_canceling(self, run_id: str) -> None:
+        """Say once more that a run was terminated, where it began right after that was said.
+
+        Dagster takes an interrupt for a failure when the run does not stand as being cancelled.
+        """
+        try:
+            run = self._instance.get_run_by_id(run_id)
+            if run is not None and run.status is DagsterRunStatus.STARTED:
+                self._instance.report_run_canceling(run)
+        except Exception:
+            traceback.print_exc()
 
     def _tell(self, **news: Any) -> None:
         self._service.sendall(json.dumps(news).encode() + b"\n")

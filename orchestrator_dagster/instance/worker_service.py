@@ -207,7 +207,13 @@ class WorkerService:
         unseen = min(_MOST_SECONDS_UNSEEN, timeout / 2) if timeout else _MOST_SECONDS_UNSEEN
         with self._queue.long_waiting(unseen) as launches:
             for launch in launches:
-                self._report(launch, DagsterEventType.PIPELINE_ENQUEUED, "Waiting for a worker")
+                self._show_as_queued(launch)
+
+    def _show_as_queued(self, launch: Launch) -> None:
+        run = self._instance.get_run_by_id(launch.run_id)
+        # of a run that no workspace knows Dagster cannot say that it is queued
+        if run is not None and run.remote_job_origin is not None:
+            self._report(launch, DagsterEventType.PIPELINE_ENQUEUED, "Waiting for a worker")
 
     def _cancel(self) -> None:
         """Interrupt the runs that somebody has terminated."""

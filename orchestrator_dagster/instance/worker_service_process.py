@@ -15,12 +15,13 @@ from orchestrator_dagster.instance.service_folder import Lock, ServiceFolder
 # The first thing it does is to leave the process that started it, which need not wait for it, nor outlive it; the
 # second, to say who has the lock.
 _START = """
-import os, runpy, sys
+import os, sys
 if os.fork():
     os._exit(0)
 os.setsid()
 os.pwrite(int(sys.argv[1]), str(os.getpid()).encode(), 0)
-runpy.run_module("orchestrator_dagster.instance.worker_service_process", run_name="__main__")
+from orchestrator_dagster.instance.worker_service_process import main
+main()
 """
 
 
@@ -50,7 +51,3 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with DagsterInstance.from_ref(deserialize_value(sys.stdin.read(), InstanceRef)) as instance:
         instance.run_launcher.serve(lock=lock)  # type: ignore[attr-defined]
-
-
-if __name__ == "__main__":
-    main()
