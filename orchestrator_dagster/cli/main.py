@@ -20,7 +20,7 @@ _MODULES = {
 
 
 class _Commands(click.Group):
-    """Loads a command when it is asked for, and shows the package's own errors as messages rather than as tracebacks."""
+    """Loads a command when it is asked for, and shows the package's own errors as messages."""
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_MODULES)

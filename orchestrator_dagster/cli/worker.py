@@ -16,7 +16,7 @@ def worker(context: click.Context) -> None:
     """Execute launched runs in warm workers, until stopped with Ctrl-C: the worker service of DAGSTER_HOME.
 
     Whoever launches a run starts the service where there is none. To run it yourself, under a service manager, keeps it
-    and its workers there for the first run too. Ctrl-C lets runs end that have a worker; a second one interrupts them.
+    and its workers there for the first run too. Ctrl-C lets runs end that have a worker; at a second one they fail.
     """
     if context.invoked_subcommand is not None:
         return
@@ -38,7 +38,7 @@ def status() -> None:
 
 
 @worker.command
-@click.option("--now", is_flag=True, help="Interrupt the runs that have a worker.")
+@click.option("--now", is_flag=True, help="Kill the workers, and with them the runs that they have: those fail.")
 def stop(*, now: bool) -> None:
     """Stop the worker service, when the runs that have a worker are done. Waiting runs stay in the queue."""
     with _launcher() as launcher:

@@ -15,6 +15,9 @@ CHANNEL = "orchestrator_instance"
 SECONDS_UNTIL_DEAD = 6
 """A worker service that was not seen for so long counts as dead. It says every second that it is there."""
 
+SECONDS_UNTIL_ADOPTED = 60
+"""After so long another machine that shares the instance's folder takes over what a service left."""
+
 # What is in these tables lasts as long as a run: they are made when they are missed, and need no migrations.
 _TABLES = """
 SELECT pg_advisory_xact_lock(7360412958117302201);
@@ -96,6 +99,19 @@ _CLAIMED = "SELECT * FROM orchestrator_instance.launches WHERE service = :servic
 _EXISTS = "SELECT EXISTS (SELECT FROM orchestrator_instance.launches WHERE service = :service)"
 
 _FIND = "SELECT * FROM orchestrator_instance.launches WHERE run_id = :run_id"
+
+# The service of a machine that is no more, or that has another name since it was started anew.
+_ADOPT = """
+UPDATE orchestrator_instance.launches AS launch SET service = :service
+WHERE service <> :service
+    AND substr(service, strpos(service, ':')) = substr(:service, strpos(:service, ':'))
+    AND queued_at < clock_timestamp() - make_interval(secs => :seconds)
+    AND NOT EXISTS (
+        SELECT FROM orchestrator_instance.services
+        WHERE services.service = launch.service AND seen_at > clock_timestamp() - make_interval(secs => :seconds)
+    )
+RETURNING *
+"""
 
 _SHOW_AS_QUEUED = """
 UPDATE orchestrator_instance.launches SET shown_as_queued = true
@@ -207,6 +223,15 @@ class LaunchQueue:
     def request_cancel(self, run_id: str) -> bool:
         """Ask for a run to be stopped; return whether anybody is there to do so."""
         return self._execute(_REQUEST_CANCEL, channel=CHANNEL, run_id=run_id) > 0
+
+    def adopt(self) -> list[Launch]:
+        """Make ours what a service of the same instance left on a machine where none has been seen for long.
+
+        Returns:
+            What had a worker there.
+        """
+        adopted = self._launches(_ADOPT, seconds=SECONDS_UNTIL_ADOPTED)
+        return [launch for launch in adopted if launch.claimed_at is not None]
 
     def claimed(self) -> list[Launch]:
         """Return the runs of the service that have a worker."""

@@ -86,6 +86,8 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
         """Make the launcher that is configured."""
+        if config_value["workers"] < 1:
+            raise ConfigurationError("WarmRunLauncher needs at least one worker: set `workers` in dagster.yaml")
         settings = WorkerSettings(
             workers=config_value["workers"],
             runs=config_value["max_runs"],

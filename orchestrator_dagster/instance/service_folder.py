@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import time
@@ -53,10 +54,14 @@ class ServiceFolder:
         return self.folder / "worker_service.log"
 
     def open_log(self) -> BinaryIO:
-        """Open the log for appending; one that has grown too long is put aside, in place of the one before."""
-        if self.log.exists() and self.log.stat().st_size > _MOST_LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        """Open the log for appending."""
         return self.log.open("ab")
+
+    def shorten_log(self) -> None:
+        """Put a log aside that has grown too long, in place of the one before. Those who write to it may go on."""
+        if self.log.stat().st_size > _MOST_LOG_BYTES:
+            shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
 
     def serve(self) -> "Lock | None":
         """Become the service; `None` when there is one."""
@@ -88,7 +93,7 @@ class ServiceFolder:
         """Tell the service to stop, and wait for it; return the process id that it had, `None` when there was none.
 
         Args:
-            now: whether it interrupts the runs that have a worker, rather than to wait for them.
+            now: whether it ends the workers that have a run, rather than to wait for them; the runs fail.
         """
         process = self.server()
         if not process:

@@ -6,6 +6,8 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -16,7 +18,9 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.origin import RepositoryPythonOrigin
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._serdes import deserialize_value, serialize_value
+from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError  # noqa: A004 - it means SQLAlchemy's
 
 from orchestrator_dagster.instance.crew import Crew
 from orchestrator_dagster.instance.launch_queue import CHANNEL, Launch, LaunchQueue
@@ -30,8 +34,8 @@ _LINGER_SECONDS = 10.0
 _KILL_SECONDS = 30.0
 """For so long a run that was terminated may clean up."""
 
-_MOST_SECONDS_UNSEEN = 30.0
-"""A run that waits longer is shown as queued rather than as starting, so that waiting is not taken for a bad start."""
+_MOST_SECONDS_UNSEEN = 5.0
+"""A run that waits longer is shown as queued rather than as starting: waiting is not a bad start, and can be ended."""
 
 _TERMINATED = "Terminated before a worker began it"
 
@@ -68,6 +72,17 @@ class Ended:
 
     launch: Launch
     reason: str | None = None
+
+
+@contextmanager
+def not_in_the_way_of_others(launch: Launch) -> Iterator[None]:
+    """Log what cannot be done about a run, unless it can be done later, when Postgres is there again."""
+    try:
+        yield
+    except (DagsterPostgresException, InterfaceError, OperationalError, TimeoutError):
+        raise
+    except Exception:
+        logger.exception("Run %s", launch.run_id)
 
 
 class WorkerService:
@@ -118,12 +133,11 @@ class WorkerService:
         while not self._done():
             try:
                 self._act()
-                self._wait(woken)
             except Exception:
                 # most often Postgres: the service goes on, and with it the runs that have a worker
                 logger.exception("Trying again")
                 self._stop_listening()
-                time.sleep(_TICK_SECONDS)
+            self._wait(woken)
         for crew in self._crews.values():
             crew.renew()
         logger.info("Worker service %s ends", self._queue.service)
@@ -167,6 +181,10 @@ class WorkerService:
         if self._listening is None:
             self._listen()
         self._queue.say_alive(os.getpid())
+        self._folder.shorten_log()
+        for launch in self._queue.adopt():
+            with not_in_the_way_of_others(launch):
+                self._take_over(launch)
         for worker in self._workers:
             if worker.gone:
                 self._part_with(worker)
@@ -187,7 +205,8 @@ class WorkerService:
         ours |= {launch.run_id for launch in (*self._returned, *(ended.launch for ended in self._ended))}
         for launch in self._queue.claimed():
             if launch.run_id not in ours:
-                self._take_over(launch)
+                with not_in_the_way_of_others(launch):
+                    self._take_over(launch)
 
     def _take_over(self, launch: Launch) -> None:
         run = self._instance.get_run_by_id(launch.run_id)
@@ -207,7 +226,8 @@ class WorkerService:
         unseen = min(_MOST_SECONDS_UNSEEN, timeout / 2) if timeout else _MOST_SECONDS_UNSEEN
         with self._queue.long_waiting(unseen) as launches:
             for launch in launches:
-                self._show_as_queued(launch)
+                with not_in_the_way_of_others(launch):
+                    self._show_as_queued(launch)
 
     def _show_as_queued(self, launch: Launch) -> None:
         run = self._instance.get_run_by_id(launch.run_id)
@@ -233,10 +253,12 @@ class WorkerService:
             self._hopeless.pop(0)
         while self._ended:
             ended = self._ended[0]
-            if ended.reason is not None:
-                self._finish(ended.launch, ended.reason, cancelled=ended.launch.cancel_requested_at is not None)
+            with not_in_the_way_of_others(ended.launch):
+                if ended.reason is not None:
+                    self._finish(ended.launch, ended.reason, cancelled=ended.launch.cancel_requested_at is not None)
             if self._queue.remove(ended.launch.run_id):
-                self._finish(ended.launch, _TERMINATED, cancelled=True)
+                with not_in_the_way_of_others(ended.launch):
+                    self._finish(ended.launch, _TERMINATED, cancelled=True)
             self._ended.pop(0)
 
     def _finish(self, launch: Launch, reason: str, *, cancelled: bool) -> None:
@@ -261,7 +283,8 @@ class WorkerService:
             crew = self._crew(demand.code)
             try:
                 crew.prepare_for(demand)
-            except OSError as error:
+            except Exception as error:
+                logger.exception("No worker could be started")
                 self._hopeless.append((demand.code, f"No worker could be started: {error}"))
             free = crew.free
             for launch in self._queue.claim(demand.code, demand.code_version, len(free)) if free else ():
@@ -272,7 +295,8 @@ class WorkerService:
             self._ended.append(Ended(launch, _TERMINATED))
             return
         if launch.shown_as_queued:
-            self._report(launch, DagsterEventType.PIPELINE_STARTING, "A worker is free")
+            with not_in_the_way_of_others(launch):
+                self._report(launch, DagsterEventType.PIPELINE_STARTING, "A worker is free")
         worker.run(launch)
 
     def _fail_oldest(self, code: str, reason: str) -> None:
@@ -294,9 +318,14 @@ class WorkerService:
                 self._hear_from_worker(source)
 
     def _hear_from_postgres(self, driver: Any) -> None:
-        driver.poll()
-        self._cancelling = True
-        driver.notifies.clear()
+        try:
+            driver.poll()
+        except self._queue.engine.dialect.loaded_dbapi.Error as error:
+            logger.warning("Postgres: %s", error)
+            self._stop_listening()
+        else:
+            self._cancelling = True
+            driver.notifies.clear()
 
     def _hear_from_worker(self, worker: WorkerProcess) -> None:
         try:

@@ -193,3 +193,33 @@ def test_many_can_be_the_first_to_use_it(new_database: Any) -> None:
     finally:
         for number in range(4):
             dispose_pooled_engine(f"{url}?application_name=first-{number}")
+
+
+class TestWhatAMachineLeft:
+    """A container that is started anew has another name, and its runs are to be executed all the same."""
+
+    @pytest.fixture
+    def left(self, engine: Engine) -> LaunchQueue:
+        queue = LaunchQueue(engine, "old:/instance")
+        add(queue, "executed", "waiting")
+        claim(queue, 1)
+        with engine.connect() as connection:
+            connection.execute(
+                text("UPDATE orchestrator_instance.launches SET queued_at = queued_at - interval '1 hour'")
+            )
+        return queue
+
+    def test_is_taken_over_by_a_machine_that_shares_the_instance(self, left: LaunchQueue, engine: Engine) -> None:
+        new = LaunchQueue(engine, "new:/instance")
+        assert [launch.run_id for launch in new.adopt()] == ["executed"]
+        assert claim(new) == ["waiting"]
+        assert left.empty()
+
+    def test_is_not_taken_over_by_another_instance(self, left: LaunchQueue, engine: Engine) -> None:
+        assert LaunchQueue(engine, "new:/other").adopt() == []
+        assert claim(left) == ["waiting"]
+
+    def test_is_not_taken_over_while_its_service_is_alive(self, left: LaunchQueue, engine: Engine) -> None:
+        left.say_alive(1)
+        assert LaunchQueue(engine, "new:/instance").adopt() == []
+        assert claim(left) == ["waiting"]
