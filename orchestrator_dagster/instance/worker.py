@@ -34,6 +34,9 @@ from orchestrator_dagster.instance.compute_logs import InProcessComputeLogManage
 from orchestrator_dagster.instance.source_files import SourceFiles
 
 _MOST_CODE_LOCATIONS = 4
+_GARBAGE_THRESHOLDS = 50_000, 20, 100
+"""Python's own are for programs that allocate little: with them a tenth of a run's time is looking for garbage."""
+
 _PARENT_DEATH_SIGNAL = 1
 _NOT_BEGUN = {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING}
 
@@ -69,6 +72,7 @@ class Worker:
             self._load_error = serializable_error_info_from_exc_info(sys.exc_info())
         gc.collect()
         gc.freeze()  # what was loaded stays: it need not be looked through again and again
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
     def work(self) -> None:
         """Execute runs until the service has no more for this worker."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profile`: where the time of a run of ours goes."""
+"""`python -m benchmarks.run_profile`: where the time of a run of ours goes."""
 
 import json
 import sys
