@@ -2,12 +2,15 @@
 
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 
 from orchestrator_dagster.db.exact_json import from_json, to_json
 from orchestrator_dagster.db.leases import give_back
+from orchestrator_dagster.domain.repository import ambient_repository
+from orchestrator_dagster.errors import ProcessStateError
 
 APPLICATION_NAME = "orchestrator-dagster"
 
@@ -18,6 +21,13 @@ _SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public"
 # A worker whose machine vanished is noticed within half a minute, by Postgres too, which then takes back its locks.
 _SESSION_SETTINGS += " -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+# A worker that dies is noticed while a statement of its is under way, too; servers before 14 and some systems cannot.
+# What the server or the URL says already is kept.
+_LOOK_FOR_DEAD_CLIENTS = """
+    SELECT set_config('client_connection_check_interval', '1s', false)
+    WHERE current_setting('client_connection_check_interval', true) = '0'
+"""
 
 # A process that is idle keeps one connection, which it replaces when it is old. A busy run needs one.
 _MOST_IDLE = 1
@@ -61,8 +71,27 @@ def _create(url: URL) -> Engine:
         json_deserializer=from_json,
         connect_args=_connect_args(url),
     )
+    event.listen(engine, "connect", _have_the_server_look_for_us)
     event.listen(engine, "reset", give_back)
+    event.listen(engine, "commit", _require_the_end_of_the_step)
     return engine
+
+
+def _have_the_server_look_for_us(driver: Any, _record: Any) -> None:
+    driver.autocommit = True
+    try:
+        with driver.cursor() as cursor, suppress(driver.DataError):
+            cursor.execute(_LOOK_FOR_DEAD_CLIENTS)
+    finally:
+        driver.autocommit = False
+
+
+def _require_the_end_of_the_step(connection: Connection) -> None:
+    """Keep a step's code from committing half of the step: the engine commits after the step's store is gone."""
+    if getattr(ambient_repository(), "connection", None) is connection:
+        raise ProcessStateError(
+            "A step cannot commit: the engine commits its changes, its row in the step log and the state at once"
+        )
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

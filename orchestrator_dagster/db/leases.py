@@ -2,7 +2,8 @@
 
 import select
 import time
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, PoolResetState, text
@@ -13,8 +14,10 @@ _KEEP_OTHERS_OUT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('orch
 _GIVE_BACK = "SELECT pg_advisory_unlock_all()"
 
 _IS_LEASED = "orchestrator lease"
-_MOST_SECONDS_UNTIL_FREE = 5.0
+_MOST_SECONDS_OF_PATIENCE = 5.0
 _POLL_SECONDS = 0.05
+
+Found = TypeVar("Found")
 
 
 class Lease:
@@ -34,9 +37,15 @@ class Lease:
         self.connection = connection
 
     @classmethod
-    def take(cls, engine: Engine, process_id: UUID) -> Self | None:
-        """Return the lease of a process, or `None` where a living run has it."""
-        connection = _lock(engine, process_id)
+    def take(cls, engine: Engine, process_id: UUID, *, patience: float = 0.0) -> Self | None:
+        """Return the lease of a process, or `None` where a living run has it.
+
+        Args:
+            engine: the database.
+            process_id: id of the process.
+            patience: for how many seconds to try, since others may hold it for a moment, to see who is alive.
+        """
+        connection = patiently(lambda: _lock(engine, process_id), patience=patience)
         return None if connection is None else cls(engine, process_id, connection)
 
     @property
@@ -45,6 +54,9 @@ class Lease:
         if self.connection.closed or self.connection.invalidated or self.connection.in_transaction():
             return False
         driver: Any = self.connection.connection.driver_connection
+        if driver.closed or driver.info.transaction_status != _driver_is_idle(self._engine):
+            # what was neither committed nor rolled back would be committed with what comes next
+            return False
         # a server that was not asked says nothing, but that it goes; to look costs less than to ask
         unasked = select.poll()
         try:
@@ -56,23 +68,12 @@ class Lease:
     def take_again(self) -> bool:
         """Take a lease that was lost with its connection once more, on another one; return whether nobody has it."""
         self.release()
-        deadline = time.monotonic() + _MOST_SECONDS_UNTIL_FREE
-        while True:
-            last = time.monotonic() > deadline
-            try:
-                connection = _lock(self._engine, self._process_id)
-            except OperationalError:
-                # the server may be starting again
-                if last:
-                    raise
-                connection = None
-            if connection is not None:
-                self.connection = connection
-                return True
-            if last:
-                return False
-            # or it is about to notice that the old connection is gone
-            time.sleep(_POLL_SECONDS)
+        # the server may be about to notice that the old connection is gone
+        connection = patiently(lambda: _lock(self._engine, self._process_id))
+        if connection is None:
+            return False
+        self.connection = connection
+        return True
 
     def release(self) -> None:
         """Give the lease back, and roll back what is under way; more than once does no harm."""
@@ -80,6 +81,30 @@ class Lease:
             # it cannot go back to the pool
             self.connection.invalidate()
         self.connection.close()
+
+
+def patiently(attempt: Callable[[], Found], *, patience: float = _MOST_SECONDS_OF_PATIENCE) -> Found:
+    """Return what an attempt finds, after several where it finds nothing or the server cannot be reached.
+
+    Args:
+        attempt: what to try, at least once.
+        patience: for how many seconds.
+
+    Raises:
+        OperationalError: the server cannot be reached.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        last = time.monotonic() >= deadline
+        try:
+            found = attempt()
+            if found is not None or last:
+                return found
+        except OperationalError:
+            # it may be starting again
+            if last:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def keep_runs_out(connection: Connection, process_id: UUID) -> bool:
@@ -92,12 +117,18 @@ def give_back(driver: Any, record: Any, state: PoolResetState) -> None:
 
     To be called by the pool. Where it raises, the pool closes the connection, and the locks are gone as well.
     """
-    if record is None or state.terminate_only or not record.info.pop(_IS_LEASED, False):
+    if record is None or state.terminate_only or not record.info.pop(_IS_LEASED, False) or driver.closed:
         return
     driver.rollback()
     with driver.cursor() as cursor:
         cursor.execute(_GIVE_BACK)
     driver.rollback()
+
+
+def _driver_is_idle(engine: Engine) -> int:
+    dbapi: Any = engine.dialect.loaded_dbapi
+    idle: int = dbapi.extensions.TRANSACTION_STATUS_IDLE
+    return idle
 
 
 def _lock(engine: Engine, process_id: UUID) -> Connection | None:

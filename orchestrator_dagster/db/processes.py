@@ -159,9 +159,14 @@ def use_resume_token(connection: Connection, token: UUID, run_id: str) -> bool:
 
 def lock_process(connection: Connection, process_id: UUID) -> ProcessRow:
     """Return a process and keep others from changing it until the transaction ends."""
-    own_row = select(processes.c.process_id).where(processes.c.process_id == process_id)
-    connection.execute(own_row.with_for_update(key_share=True))
+    connection.execute(_own_row(process_id).with_for_update(key_share=True))
     return get_process(connection, process_id)
+
+
+def try_to_lock_process(connection: Connection, process_id: UUID) -> ProcessRow | None:
+    """Do as `lock_process` does, but return `None` where somebody else is changing the process."""
+    locked = connection.scalar(_own_row(process_id).with_for_update(key_share=True, skip_locked=True))
+    return None if locked is None else get_process(connection, process_id)
 
 
 def lease_of(connection: Connection, process_id: UUID) -> int | None:
@@ -281,6 +286,10 @@ def find_processes(
         found.order_by(processes.c.started_at.desc(), processes.c.process_id.desc()).limit(limit)
     )
     return [_process_row(row) for row in reversed(newest.all())]
+
+
+def _own_row(process_id: UUID) -> Select[tuple[UUID]]:
+    return select(processes.c.process_id).where(processes.c.process_id == process_id)
 
 
 def _processes() -> Select[Any]:

@@ -19,6 +19,7 @@ PRODUCT_BLOCK = text("""
 
 # The tree starts at all blocks of the subscription and follows what they depend on, into other subscriptions too.
 # UNION, not UNION ALL: a block that was reached before is not followed again, so cycles end.
+# Joined with, the tree would count as a large part of all blocks, and all of them would be read; an array does not.
 LOAD_SUBSCRIPTION = text("""
     WITH RECURSIVE tree (subscription_instance_id) AS (
         SELECT subscription_instance_id
@@ -54,10 +55,10 @@ LOAD_SUBSCRIPTION = text("""
                                  FROM orchestrator.subscription_instance_relations AS relation
                                  WHERE relation.in_use_by_id = instance.subscription_instance_id)
                    ) ORDER BY instance.attribute, instance.position)
-            FROM tree
-            JOIN orchestrator.subscription_instances AS instance USING (subscription_instance_id)
+            FROM orchestrator.subscription_instances AS instance
             JOIN orchestrator.product_blocks AS block USING (product_block_id)
-            JOIN orchestrator.subscriptions AS owner USING (subscription_id)) AS blocks
+            JOIN orchestrator.subscriptions AS owner USING (subscription_id)
+            WHERE instance.subscription_instance_id = ANY(ARRAY(SELECT subscription_instance_id FROM tree))) AS blocks
     FROM orchestrator.subscriptions AS subscription
     JOIN orchestrator.products AS product USING (product_id)
     WHERE subscription.subscription_id = :subscription_id
@@ -84,10 +85,10 @@ LOAD_BLOCK = text("""
                          FROM orchestrator.subscription_instance_relations AS relation
                          WHERE relation.in_use_by_id = instance.subscription_instance_id)
            )) AS blocks
-    FROM tree
-    JOIN orchestrator.subscription_instances AS instance USING (subscription_instance_id)
+    FROM orchestrator.subscription_instances AS instance
     JOIN orchestrator.product_blocks AS block USING (product_block_id)
     JOIN orchestrator.subscriptions AS owner USING (subscription_id)
+    WHERE instance.subscription_instance_id = ANY(ARRAY(SELECT subscription_instance_id FROM tree))
 """)
 
 IN_USE_BY = text("""
@@ -237,11 +238,15 @@ SAVE_BLOCKS = text("""
 
 # A place in a list is either removed or written, never both: the two parts see the same rows and neither the other.
 SAVE_RELATIONS = text("""
-    WITH removed AS (
+    WITH given AS (
+        SELECT *
+        FROM jsonb_to_recordset(CAST(:removed_relations AS jsonb))
+             AS given (in_use_by_id uuid, attribute text, position integer)
+    ), removed AS (
         DELETE FROM orchestrator.subscription_instance_relations AS relation
-        USING jsonb_to_recordset(CAST(:removed_relations AS jsonb))
-              AS given (in_use_by_id uuid, attribute text, position integer)
-        WHERE relation.in_use_by_id = given.in_use_by_id
+        USING given
+        WHERE relation.in_use_by_id = ANY(ARRAY(SELECT in_use_by_id FROM given))
+          AND relation.in_use_by_id = given.in_use_by_id
           AND relation.attribute = given.attribute
           AND relation.position = given.position
     )

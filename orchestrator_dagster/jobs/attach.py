@@ -32,6 +32,7 @@ from orchestrator_dagster.ops.process import ProcessRun, require_earlier_steps
 
 _FROM_FAILURE = "dagster/is_resume_retry"
 _FIRST_LEASE = 1
+_SECONDS_THAT_OTHERS_LOOK = 1.0
 _TOKEN_USED = "The token by which this run was to go on with a process was used already"  # noqa: S105 - a message
 
 
@@ -81,7 +82,7 @@ def attach(
 
 
 def _take_lease(engine: Engine, process_id: UUID) -> Lease:
-    lease = Lease.take(engine, process_id)
+    lease = Lease.take(engine, process_id, patience=_SECONDS_THAT_OTHERS_LOOK)
     if lease is None:
         raise ProcessStateError(f"Process {process_id} is being worked on by another run")
     return lease

@@ -70,11 +70,11 @@ def workflow_run_resource(
 
     def workflow_run(context: dg.InitResourceContext) -> Iterator[WorkflowRun]:
         run = context.run
-        if run is None or context.instance is None:
+        if run is None or context.instance is None or context.log is None:
             raise DefinitionError("Steps run in a job only")
         workflow, database = workflows[run.job_name], getattr(context.resources, DATABASE)
         run_tags = tags.RunTags(run, context.instance, context.log)
-        workflow_run = WorkflowRun(workflow, database, declaration, run_tags)
+        workflow_run = WorkflowRun(workflow, database, declaration, run_tags, context.log)
         try:
             yield workflow_run
         finally:

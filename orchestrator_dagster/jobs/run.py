@@ -1,6 +1,7 @@
 """One Dagster run of a workflow's job: it finds its process, runs the steps of that, and tells Dagster about them."""
 
 from collections.abc import Iterator
+from logging import Logger
 from typing import Any
 
 import dagster as dg
@@ -27,11 +28,13 @@ class WorkflowRun:
         database: Database,
         declaration: CatalogueDeclaration,
         run_tags: tags.RunTags,
+        log: Logger,
     ) -> None:
         self._workflow = workflow
         self._database = database
         self._declaration = declaration
         self._tags = run_tags
+        self._log = log
         self._process: ProcessRun | None = None
 
     def run_step(self, context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
@@ -48,7 +51,7 @@ class WorkflowRun:
             raise _failure(cause) from cause
         except Exception as error:
             if self._process is None:
-                self._tags.write({tags.STATUS: tags.REFUSED, **tags.without_process(context.run.tags)})
+                self._tags.write({tags.STATUS: tags.REFUSED, **tags.without_process(self._tags.at_first)})
             if isinstance(error, (RefusalError, ProcessStateError)):
                 raise RefusedRun(error) from error.__cause__
             raise
@@ -56,9 +59,18 @@ class WorkflowRun:
         yield dg.Output(None, metadata=_metadata(outcome))
 
     def close(self) -> None:
-        """End the run's work on its process, and say where that stands."""
-        if self._process is not None:
-            self._tags.write(self._about(self._process, self._process.close()))
+        """End the run's work on its process, and say where that stands.
+
+        Where that cannot be written, the run has failed before; its own error is the one to see.
+        """
+        if self._process is None:
+            return
+        try:
+            status = self._process.close()
+        except Exception as error:
+            self._log.warning(f"Process {self._process.process_id} stands as running until the sensor notices: {error}")
+        else:
+            self._tags.write(self._about(self._process, status))
 
     def _attach(self, context: dg.OpExecutionContext, first_step: str) -> ProcessRun:
         engine = self._database.engine
@@ -69,8 +81,12 @@ class WorkflowRun:
         return process
 
     def _say_that_it_runs(self, process: ProcessRun, key: str) -> None:
-        """Write what is new in the tags; at the first step of a creation, the subscription is worth waiting for."""
-        if self._workflow.target is not Target.CREATE or key != next(iter(self._workflow.plan)):
+        """Write what is new in the tags; at the first step of a creation, the subscription is worth waiting for.
+
+        Unless the run inherited tags: what they say of another process, or of how this one stood, isn't true any more.
+        """
+        is_first = self._workflow.target is Target.CREATE and key == next(iter(self._workflow.plan))
+        if not is_first or tags.without_process(self._tags.at_first):
             self._tags.write(self._about(process, ProcessStatus.RUNNING))
 
     def _about(self, process: ProcessRun, status: ProcessStatus) -> dict[str, str]:
@@ -80,6 +96,7 @@ class WorkflowRun:
             tags.CUSTOMER_ID: str(process.state.get("customer_id", "")),
         }
         return {
+            **tags.inherited_from_another(process.process_id, self._tags.at_first),
             tags.STATUS: status.value,
             tags.WORKFLOW: self._workflow.name,
             tags.TARGET: self._workflow.target.value,

@@ -38,6 +38,11 @@ def without_process(inherited: Mapping[str, str]) -> dict[str, str]:
     return {tag: "" for tag in OF_PROCESS if tag in inherited}
 
 
+def inherited_from_another(process_id: UUID, run_tags: Mapping[str, str]) -> dict[str, str]:
+    """Return what takes back the tags of another process that a run has from the run that it re-executes."""
+    return {} if run_tags.get(PROCESS_ID) == str(process_id) else without_process(run_tags)
+
+
 def about(process_id: UUID, concerned: Concerned) -> dict[str, str]:
     """Return the tags that say which process it is, and whose subscriptions it works on."""
     found = {
@@ -64,12 +69,16 @@ class RunTags:
         run: the run as it was when it began.
         instance: where its tags are.
         log: what is told when they cannot be written.
+
+    Attributes:
+        at_first: the tags that the run had then, some of them inherited.
     """
 
     def __init__(self, run: DagsterRun, instance: DagsterInstance, log: Logger | None) -> None:
         self._run_id = run.run_id
         self._instance = instance
         self._log = log
+        self.at_first: Mapping[str, str] = dict(run.tags)
         self._written = dict(run.tags)
 
     def write(self, tags: Mapping[str, str]) -> None:

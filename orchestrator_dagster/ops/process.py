@@ -11,8 +11,14 @@ from uuid import UUID, uuid5
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, Engine
 
-from orchestrator_dagster.db.leases import Lease
-from orchestrator_dagster.db.processes import lease_of, lock_process, mark_interrupted, release_subscriptions
+from orchestrator_dagster.db.leases import Lease, patiently
+from orchestrator_dagster.db.processes import (
+    get_process,
+    lease_of,
+    lock_process,
+    mark_interrupted,
+    release_subscriptions,
+)
 from orchestrator_dagster.db.step_log import Memory, StepRow, log_step, step_rows, storable_json
 from orchestrator_dagster.domain.difference import Difference, difference
 from orchestrator_dagster.domain.process import Concerned, ProcessStatus, StepStatus
@@ -152,12 +158,20 @@ class ProcessRun:
             if self._memory.finished.issuperset(self._plan):
                 return ProcessStatus.COMPLETED
             if not self._stands_as_failed:
-                reason = "The run ended before the process did; go on with it to finish"
                 with self._transaction_afterwards() as connection:
-                    mark_interrupted(connection, self.process_id, self._lease_number, reason)
+                    return self._left_behind(connection)
             return ProcessStatus.FAILED
         finally:
             self._lease.release()
+
+    def _left_behind(self, connection: Connection) -> ProcessStatus:
+        """Let the process stand as failed, unless its last step was committed though the run doesn't know."""
+        reason = "The run ended before the process did; go on with it to finish"
+        if not mark_interrupted(connection, self.process_id, self._lease_number, reason):
+            process = get_process(connection, self.process_id)
+            if process.lease == self._lease_number:
+                return process.status
+        return ProcessStatus.FAILED
 
     def _require_lease(self) -> None:
         """Make sure that the process is still this run's; its connection may be gone since the last step."""
@@ -178,7 +192,7 @@ class ProcessRun:
         else:
             # what is still under way on it would be waited for
             self._lease.release()
-            with self._engine.begin() as connection:
+            with patiently(self._engine.connect) as connection, connection.begin():
                 yield connection
 
     def _keep(self, row: StepRow) -> None:

@@ -1,7 +1,7 @@
 """The one transaction in which a step runs."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -67,12 +67,21 @@ class StepTransaction:
 @contextmanager
 def transaction(connection: "Connection", *, process_id: UUID, step: str, created_by: str) -> Iterator[StepTransaction]:
     """Run the block in one transaction of a connection, in which models load and save too."""
+    from sqlalchemy.exc import DBAPIError
+
     from orchestrator_dagster.db.subscriptions import PostgresRepository
 
-    with connection.begin():
-        repository = PostgresRepository(connection, process_id=process_id, step=step, changed_by=created_by)
+    begun = connection.begin()
+    repository = PostgresRepository(connection, process_id=process_id, step=step, changed_by=created_by)
+    try:
         with use_repository(repository):
             yield StepTransaction(connection, process_id, repository.saved)
+        begun.commit()
+    except BaseException:
+        # the connection may be gone, and what was under way with it; the step's own failure is what counts
+        with suppress(DBAPIError):
+            begun.rollback()
+        raise
 
 
 def save_models(returned: Any) -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from orchestrator_dagster.db.leases import keep_runs_out
-from orchestrator_dagster.db.processes import ProcessRow, find_processes, lock_process, mark_interrupted
+from orchestrator_dagster.db.processes import ProcessRow, find_processes, mark_interrupted, try_to_lock_process
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.resources.database import DATABASE
@@ -29,9 +29,10 @@ def interrupted_sensor(jobs: Sequence[dg.JobDefinition]) -> dg.SensorDefinition:
         noticed = list(mark_left_behind(getattr(context.resources, DATABASE).engine))
         for process in noticed:
             if (run := context.instance.get_run_by_id(process.run_id)) is not None:
+                inherited = tags.inherited_from_another(process.process_id, run.tags)
                 stands = {tags.STATUS: ProcessStatus.FAILED.value}
                 about = tags.about(process.process_id, process.concerned)
-                tags.RunTags(run, context.instance, context.log).write(stands | about)
+                tags.RunTags(run, context.instance, context.log).write(inherited | stands | about)
         found = ", ".join(str(process.process_id) for process in noticed)
         return dg.SkipReason(f"Stand as failed now: {found}" if noticed else "No worker died")
 
@@ -59,6 +60,9 @@ def _mark(engine: Engine, process_id: UUID) -> bool:
     with engine.begin() as connection:
         if not keep_runs_out(connection, process_id):
             return False
-        process = lock_process(connection, process_id)
+        # a run that comes meanwhile shouldn't have to wait for whoever changes the process now
+        process = try_to_lock_process(connection, process_id)
+        if process is None:
+            return False
         reason = f"The worker of run {process.run_id} died; go on with the process to finish it"
         return mark_interrupted(connection, process_id, process.lease, reason)

@@ -4,10 +4,12 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from orchestrator_dagster import Orchestrator, State, StepList, Workflow, begin, conditional, done, init, step, workflow
+from orchestrator_dagster.db import leases
 from orchestrator_dagster.db.leases import Lease, keep_runs_out
+from orchestrator_dagster.db.processes import lock_process
 from orchestrator_dagster.jobs.session import Session
 from orchestrator_dagster.sensors.interrupted import interrupted_sensor, mark_left_behind
 
@@ -81,6 +83,33 @@ class TestLeases:
             assert lease is not None
             assert list(mark_left_behind(engine)) == []
             lease.release()
+
+    def test_the_sensor_waits_for_nobody_who_changes_the_process(self, engine: Engine) -> None:
+        with session(a_workflow("one", failing="one")) as wfo:
+            failed = wfo.run("work")
+        pretend_that_the_worker_died(engine, failed.process_id)
+        with engine.begin() as connection:
+            lock_process(connection, failed.process_id)
+            assert list(mark_left_behind(engine)) == []
+        assert len(list(mark_left_behind(engine))) == 1
+
+    def test_a_run_that_comes_while_somebody_looks_who_is_alive_goes_on(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with session(a_workflow("one", failing="one")) as wfo:
+            failed = wfo.run("work")
+        try_once = leases._lock
+        with engine.connect() as looking:
+            assert keep_runs_out(looking, failed.process_id)
+
+            def try_and_let_look_end(engine: Engine, process_id: UUID) -> Connection | None:
+                found = try_once(engine, process_id)
+                looking.rollback()
+                return found
+
+            monkeypatch.setattr(leases, "_lock", try_and_let_look_end)
+            with session(a_workflow("one")) as wfo:
+                assert wfo.retry(failed.process_id).status == "completed"
 
     def test_the_sensor_says_which_processes_it_found(self, engine: Engine) -> None:
         orchestrator = Orchestrator([], workflows=[a_workflow("one", failing="one")])

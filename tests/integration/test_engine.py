@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import StatementError
 
+from orchestrator_dagster.db import engine as engine_module
 from orchestrator_dagster.db.engine import dispose_engine, engine_for
 from orchestrator_dagster.db.exact_json import from_json, same_json, to_json
 from orchestrator_dagster.db.tables import process_inputs
@@ -37,6 +38,32 @@ def test_what_a_url_asks_for_is_kept(database_url: str) -> None:
         found = [connection.scalar(text(f"SHOW {name}")) for name in ("application_name", "work_mem", "TimeZone")]
     dispose_engine(url)
     assert found == ["mine", "7MB", "UTC"]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "found"), [("", "1s"), ("?options=-c%20client_connection_check_interval%3D7s", "7s")]
+)
+def test_the_server_looks_for_dead_clients_while_it_executes(database_url: str, asked_for: str, found: str) -> None:
+    """It still does after a rollback."""
+    url = f"{database_url}{asked_for}"
+    with engine_for(url).connect() as connection:
+        connection.rollback()
+        assert connection.scalar(text("SHOW client_connection_check_interval")) == found
+    dispose_engine(url)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT set_config('client_connection_check_interval', '-1', false)", "SELECT 1"]
+)
+def test_a_server_that_cannot_look_for_dead_clients_can_be_used(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """Its platform refuses the setting, or it is too old to have it."""
+    monkeypatch.setattr(engine_module, "_LOOK_FOR_DEAD_CLIENTS", statement)
+    url = f"{database_url}?application_name=other"
+    with engine_for(url).connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    dispose_engine(url)
 
 
 def test_a_connection_that_the_server_closed_is_replaced(engine: Engine) -> None:

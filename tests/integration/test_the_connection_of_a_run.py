@@ -2,18 +2,31 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator_dagster import Orchestrator, Session, State, Step, StepList, begin, done, init, step, workflow
+from orchestrator_dagster import (
+    Database,
+    Orchestrator,
+    Session,
+    State,
+    Step,
+    StepList,
+    begin,
+    done,
+    init,
+    step,
+    workflow,
+)
 from orchestrator_dagster.db.leases import Lease
 from orchestrator_dagster.ops import commit_path
 from orchestrator_dagster.ops.commit_path import CommitPoint
+from orchestrator_dagster.ops.process import ProcessRun
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
@@ -65,7 +78,11 @@ def marks(engine: Engine) -> list[str]:
 
 
 def mark(transaction: StepTransaction, name: str) -> None:
-    transaction.connection.execute(text("INSERT INTO marks VALUES (:name)"), {"name": name})
+    mark_on(transaction.connection, name)
+
+
+def mark_on(connection: Connection, name: str) -> None:
+    connection.execute(text("INSERT INTO marks VALUES (:name)"), {"name": name})
 
 
 @step("One")
@@ -206,15 +223,22 @@ def test_a_run_that_lost_its_process_with_its_connection_does_nothing_more(
     assert [row.step for row in process.steps] == ["init", "one"]
 
 
+def suppressing(do: Callable[[], Any]) -> None:
+    with suppress(Exception):
+        do()
+
+
 @pytest.mark.parametrize(
     "misuse",
     [
         lambda connection: connection.close(),
+        lambda connection: connection.commit(),
+        lambda connection: suppressing(connection.commit),
         lambda connection: connection.rollback(),
         lambda connection: connection.invalidate(),
         lambda connection: connection.connection.driver_connection.close(),
     ],
-    ids=["close", "rollback", "invalidate", "close below"],
+    ids=["close", "commit", "commit unseen", "rollback", "invalidate", "close below"],
 )
 def test_a_step_that_misuses_its_connection_harms_itself_only(session: Any, engine: Engine, misuse: Any) -> None:
     misuses = [misuse, lambda _: None]
@@ -231,6 +255,100 @@ def test_a_step_that_misuses_its_connection_harms_itself_only(session: Any, engi
         assert marks(engine) == ["one"]
         assert process.retry().status == "completed", process.traceback
     assert marks(engine) == ["one", "three", "two"]
+
+
+def test_a_step_that_commits_is_told_that_it_cannot(session: Any, engine: Engine) -> None:
+    @step("Two")
+    def two() -> None:
+        with Database().reading() as connection:
+            mark_on(connection, "two")
+            connection.commit()
+
+    with session(two) as wfo:
+        process = wfo.run("work")
+    assert (process.status, process.current_step) == ("failed", "two")
+    assert "A step cannot commit" in (process.failed_reason or "")
+    assert marks(engine) == ["one"]
+
+
+@pytest.mark.parametrize("failure", [ValueError("no fibre left"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_the_failure_of_a_step_is_not_replaced_by_that_of_its_connection(
+    session: Any, engine: Engine, watcher: Engine, failure: BaseException
+) -> None:
+    @step("Two")
+    def two(transaction: StepTransaction) -> None:
+        mark(transaction, "two")
+        end_connections(watcher)
+        raise failure
+
+    with session(two) as wfo:
+        with nullcontext() if isinstance(failure, Exception) else pytest.raises(KeyboardInterrupt):
+            wfo.run("work")
+        (process,) = wfo.processes()
+    last = process.steps[-1]
+    assert (last.step, last.status, last.error["class"]) == ("two", "failed", type(failure).__name__)
+    assert marks(engine) == ["one"]
+
+
+def make_the_server_unreachable(engine: Engine, monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
+    """Let that many attempts to connect fail."""
+    connect = engine.dialect.connect
+    left = [None] * attempts
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        if left:
+            left.pop()
+            raise engine.dialect.loaded_dbapi.OperationalError("the database system is starting up")
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(engine.dialect, "connect", refuse)
+
+
+def test_the_failure_of_a_step_is_on_record_after_a_short_outage(
+    session: Any, engine: Engine, watcher: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @step("Two")
+    def two() -> None:
+        end_connections(watcher)
+        make_the_server_unreachable(engine, monkeypatch, attempts=5)
+        raise ValueError("no fibre left")
+
+    with session(two) as wfo:
+        process = wfo.run("work")
+    assert (process.status, process.failed_reason) == ("failed", "no fibre left")
+
+
+def test_the_interrupt_of_a_run_is_not_replaced_by_the_failure_to_end_it(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @step("Two")
+    def two() -> None:
+        raise KeyboardInterrupt
+
+    def close(process: ProcessRun) -> None:
+        raise ConnectionError("the server is away")
+
+    monkeypatch.setattr(ProcessRun, "close", close)
+    with session(two) as wfo, pytest.raises(KeyboardInterrupt):
+        wfo.run("work")
+
+
+def test_an_interrupt_after_the_last_commit_leaves_a_completed_process_that_the_run_calls_so(
+    session: Any, at: Any
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    @step("Two")
+    def two() -> None: ...
+
+    at(CommitPoint.AFTER_COMMIT, "done", interrupt)
+    with session(two) as wfo:
+        with pytest.raises(KeyboardInterrupt):
+            wfo.run("work")
+        (process,) = wfo.processes()
+        run = wfo.instance.get_run_by_id(str(process.process_id))
+    assert (process.status, run.tags["orchestrator/status"]) == ("completed", "completed")
 
 
 def test_a_step_that_swallows_an_error_of_the_database_fails_all_the_same(session: Any, engine: Engine) -> None:

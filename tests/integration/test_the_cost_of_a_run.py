@@ -26,6 +26,8 @@ from orchestrator_dagster import (
     step,
     task,
 )
+from orchestrator_dagster.ops import commit_path
+from orchestrator_dagster.ops.commit_path import CommitPoint
 from orchestrator_dagster.sensors.interrupted import interrupted_sensor
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
@@ -197,6 +199,31 @@ def test_a_run_whose_worker_died_before_it_wrote_tags_gets_them_from_the_sensor(
     assert run is not None
     assert run.tags["orchestrator/subscription_id"] == str(left.subscription_id)
     assert run.tags["orchestrator/status"] == "failed"
+
+
+def test_a_new_creation_does_not_pass_for_the_one_that_it_re_executes(
+    wfo: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if it ends in its first step, before it has a subscription."""
+    old = new_hat(wfo)
+    old_run = wfo.instance.get_run_by_id(str(old.process_id))
+    assert old_run is not None
+    job = wfo.orchestrator.job("create_hat", log_level="CRITICAL")
+    inherited = {tag: value for tag, value in old_run.tags.items() if tag.startswith("orchestrator/")}
+
+    def fail(point: CommitPoint, key: str) -> None:
+        raise RuntimeError("no felt")
+
+    monkeypatch.setattr(commit_path, "listeners", [fail])
+    new = job.execute_in_process(
+        instance=wfo.instance, run_config=old_run.run_config, tags=inherited, raise_on_error=False
+    )
+    run = wfo.instance.get_run_by_id(new.run_id)
+    assert run is not None
+    assert run.tags["orchestrator/process_id"] == new.run_id
+    assert run.tags["orchestrator/subscription_id"] == ""
+    assert TAGGED[0]["orchestrator/status"] == "running", "written at once, should the worker be killed"
+    assert TAGGED[0]["orchestrator/subscription_id"] == ""
 
 
 def test_a_creation_that_failed_has_all_tags(wfo: Session) -> None:

@@ -9,8 +9,6 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSON
 
-from orchestrator_dagster.domain.difference import Difference
-
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -64,10 +62,33 @@ def _write_whole(connection: sa.Connection, process_id: Any) -> None:
     state = connection.execute(sa.select(process_inputs.c.state).where(of_process, is_first)).scalar_one()
     rows = sa.select(process_steps).where(process_steps.c.process_id == process_id).order_by(process_steps.c.step_id)
     for row in connection.execute(rows).all():
-        step = Difference(row.changes, row.edits or {})
-        state = step.applied_to(state)
-        if row.edits:
-            whole = {key: state[key] for key in step.keys}
+        edits = row.edits or {}
+        state = {**state, **{key: _edited(state[key], edit) for key, edit in edits.items()}, **row.changes}
+        if edits:
+            whole = {key: state[key] for key in (*row.changes, *edits)}
             connection.execute(
                 sa.update(process_steps).where(process_steps.c.step_id == row.step_id).values(changes=whole)
             )
+
+
+# What edits mean at this revision. The package's own way of reading them may change; what this revision wrote does not.
+
+
+def _edited(value: Any, edit: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return _edited_list(value, edit)
+    kept = {key: item for key, item in value.items() if key not in edit.get("drop", ())}
+    inside = {key: _edited(value[key], inner) for key, inner in edit.get("edit", {}).items()}
+    result = {**kept, **inside, **edit.get("set", {})}
+    return {key: result[key] for key in edit["order"]} if "order" in edit else result
+
+
+def _edited_list(value: list[Any], edit: dict[str, Any]) -> list[Any]:
+    result = list(value)
+    for index, inner in edit.get("edit", {}).items():
+        result[int(index)] = _edited(value[int(index)], inner)
+    for index, item in edit.get("set", {}).items():
+        result[int(index)] = item
+    if "at" in edit:
+        result[edit["at"] : edit["at"] + edit["drop"]] = edit["put"]
+    return result
