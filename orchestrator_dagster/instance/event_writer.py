@@ -2,16 +2,18 @@
 
 import atexit
 import logging
+import multiprocessing
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from typing import Any
 
 from dagster._core.storage.event_log import SqlEventLogStorageTable
-from dagster_postgres.utils import retry_pg_connection_fn
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
@@ -26,11 +28,28 @@ _log = logging.getLogger(__name__)
 _writers: "weakref.WeakSet[EventWriter]" = weakref.WeakSet()
 
 
+@dataclass
+class _Prompt:
+    """What can't wait: a row and its id, once it has one; or no row, for who only has written what is kept."""
+
+    row: Row | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The rows of one statement. The last one is that of the prompt, if there is one."""
+
+    rows: list[Row]
+    prompt: _Prompt | None
+
+
 class EventWriter:
     """Keeps rows for a moment, to write them together with the next one that can't wait.
 
-    Rows get their ids in the order in which they were handed in, whatever thread or run they are of. A row is in memory
-    only until it is written: for as long as the delay, or for longer while the database can't be reached.
+    Rows get their ids in the order in which they were handed in, whatever thread or run they are of; only one whose
+    connection was lost may come after those that other threads handed in before it was written. A row is in memory only
+    until it is written: for as long as the delay, or for longer while the database can't be reached.
     """
 
     def __init__(self, connect: Callable[[], AbstractContextManager[Connection]], delay_seconds: float) -> None:
@@ -41,12 +60,18 @@ class EventWriter:
             delay_seconds: how long a row may be kept; 0 to write each at once.
         """
         self._connect = connect
-        self._delay_seconds = delay_seconds
         self.forget()
+        self._delay_seconds = delay_seconds
         _writers.add(self)
+        if multiprocessing.parent_process() is not None:
+            Finalize(None, _flush_at_exit, exitpriority=0)  # a child that was forked ends without `atexit`
 
     def forget(self) -> None:
-        """Start with nothing: in a forked process, what was kept is its parent's to write."""
+        """Start with nothing, and keep nothing from now on.
+
+        For a forked process: what was kept is its parent's to write, and it may end without any notice.
+        """
+        self._delay_seconds = 0.0
         self._state = threading.Lock()
         self._turn = threading.Lock()
         self._whose_turn = 0
@@ -54,6 +79,8 @@ class EventWriter:
         self._kept_characters = 0
         self._kept_since = 0.0
         self._unsettled: list[Row] = []
+        self._in_doubt: _Batch | None = None
+        self._last_id = 0
         self._thread: threading.Thread | None = None
 
     def defer(self, row: Row) -> None:
@@ -75,9 +102,10 @@ class EventWriter:
             Its id.
 
         Raises:
-            SQLAlchemyError: It was not written. What came before it is kept, to be written with the next one.
+            SQLAlchemyError: It was not written, as far as one can know whose connection was lost twice. What came
+                before it is kept, to be written with the next one.
         """
-        return self._write([row])
+        return self._write(_Prompt(row))
 
     def flush(self) -> None:
         """Write what is kept, and wait for what is being written.
@@ -85,18 +113,56 @@ class EventWriter:
         What is logged while this thread writes, of a lost connection for instance, is written after that.
         """
         if (self._kept or self._unsettled or self._turn.locked()) and self._whose_turn != threading.get_ident():
-            self._write([])
+            self._write(_Prompt())
 
-    def _write(self, prompt: list[Row]) -> int:
+    def _write(self, prompt: _Prompt) -> int:
+        try:
+            return self._write_in_turn(prompt)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # The turn was given up with the connection: who waits for another one must not have others wait for it.
+        return self._write_in_turn(prompt)
+
+    def _write_in_turn(self, prompt: _Prompt) -> int:
         # First the connection, then the turn: who waits for a connection must not have others wait for it.
         with self._connect() as connection, self._my_turn():
-            if self._unsettled and _id_of(connection, self._unsettled[-1]):
-                self._unsettled = []
-            self._unsettled += self._take()
-            rows = self._unsettled + prompt
-            last = _insert_surely(connection, rows) if rows else 0
-            self._unsettled = []
-            return last
+            self._settle(connection)
+            if not prompt.id:
+                self._take()
+                self._insert_all(connection, prompt)
+            return prompt.id
+
+    def _settle(self, connection: Connection) -> None:
+        """Find out whether the rows are there that were inserted last, if nobody saw the end of that."""
+        if self._in_doubt is None:
+            return
+        if last_id := _id_of(connection, self._in_doubt.rows[-1], self._last_id):
+            self._note_written(self._in_doubt, last_id)
+        self._in_doubt = None
+
+    def _insert_all(self, connection: Connection, prompt: _Prompt) -> None:
+        rows = self._unsettled if prompt.row is None else [*self._unsettled, prompt.row]
+        for start in range(0, len(rows), MOST_ROWS):
+            some = rows[start : start + MOST_ROWS]
+            self._insert(connection, _Batch(some, prompt if some[-1] is prompt.row else None))
+
+    def _insert(self, connection: Connection, batch: _Batch) -> None:
+        self._in_doubt = batch
+        try:
+            last_id = _insert(connection, batch.rows)
+        except Exception as error:
+            if _was_refused(error):
+                self._in_doubt = None
+            raise
+        self._note_written(batch, last_id)
+
+    def _note_written(self, batch: _Batch, last_id: int) -> None:
+        left = self._unsettled[len(batch.rows) :]
+        if batch.prompt is not None:
+            batch.prompt.id = last_id
+        # Nothing is called from here on: an interrupt comes before all of it or after.
+        self._unsettled, self._in_doubt, self._last_id = left, None, last_id
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -107,19 +173,25 @@ class EventWriter:
             finally:
                 self._whose_turn = 0
 
-    def _take(self) -> list[Row]:
+    def _take(self) -> None:
         with self._state:
-            kept, self._kept, self._kept_characters = self._kept, [], 0
-            return kept
+            self._unsettled, self._kept, self._kept_characters = self._unsettled + self._kept, [], 0
 
     def _is_full(self) -> bool:
         return not self._delay_seconds or len(self._kept) >= MOST_ROWS or self._kept_characters >= MOST_CHARACTERS
 
     def _see_to_what_is_kept(self) -> None:
+        try:
+            self._start_thread()
+        except RuntimeError:  # no thread can start any more, as when the interpreter ends
+            self.flush()
+
+    def _start_thread(self) -> None:
         with self._state:
             if self._thread is None and (self._kept or self._unsettled):
-                self._thread = threading.Thread(target=self._write_what_is_due, name="event-writer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_what_is_due, name="event-writer", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _write_what_is_due(self) -> None:
         pause = SHORTEST_PAUSE_SECONDS
@@ -151,29 +223,31 @@ class EventWriter:
         return self._kept_since + self._delay_seconds
 
 
-def _insert_surely(connection: Connection, rows: Sequence[Row]) -> int:
-    """Insert rows, once more if the connection was lost, and at most once: they are all there or none."""
-    try:
-        return _insert(connection, rows)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-    connection.rollback()
-    retry_pg_connection_fn(lambda: connection.connection)
-    return _id_of(connection, rows[-1]) or _insert(connection, rows)
-
-
 def _insert(connection: Connection, rows: Sequence[Row]) -> int:
+    """Insert all rows or none, by one statement: SQLAlchemy makes several of more than a thousand rows."""
     statement = SqlEventLogStorageTable.insert().returning(
         SqlEventLogStorageTable.c.id, sort_by_parameter_order=len(rows) > 1
     )
     return int(connection.execute(statement, list(rows)).scalars().all()[-1])
 
 
-def _id_of(connection: Connection, row: Row) -> int | None:
-    """The id of a row that may have been written, by a statement whose end nobody saw."""
+def _was_refused(error: Exception) -> bool:
+    """Whether a statement surely did nothing: Postgres said no, or a value could not even be sent."""
+    return isinstance(error, ValueError) or (isinstance(error, DBAPIError) and not error.connection_invalidated)
+
+
+def _id_of(connection: Connection, row: Row, after: int) -> int | None:
+    """The id of a row that may have been written, by a statement whose end nobody saw.
+
+    A statement that the server is still at, unaware that the connection is lost, is not seen.
+
+    Args:
+        connection: on which to look.
+        row: the last one of the statement.
+        after: the last id before; an equal row up to there is another one.
+    """
     events = SqlEventLogStorageTable.c
-    statement = select(events.id).where(events.run_id == row["run_id"], events.event == row["event"])
+    statement = select(events.id).where(events.run_id == row["run_id"], events.event == row["event"], events.id > after)
     return connection.execute(statement.order_by(events.id.desc()).limit(1)).scalar()
 
 

@@ -112,7 +112,10 @@ class SharingPool(Pool):
     def _sweep_later(self) -> None:
         timer = threading.Timer(self._linger_seconds, self._sweep)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # no thread can start any more, as when the interpreter ends
+            self._sweeping = False  # the next connection that is given back tries again
 
     def _sweep(self) -> None:
         """Close what nobody used for a while, but the connection that was used last."""

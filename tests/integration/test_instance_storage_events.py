@@ -1,6 +1,5 @@
 """Events that are written together: nothing is lost, doubled or out of order."""
 
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -12,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterEventType, DagsterInstance, EventLogEntry
-from dagster._core.events import DagsterEvent
+from dagster import DagsterEventType, DagsterInstance
 from dagster._core.test_utils import instance_for_test
 from sqlalchemy import NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
+from stored_events import NEVER, PATIENCE, eventually, line, opened, status, written
 
-from orchestrator_dagster.instance import PostgresStorage
 from orchestrator_dagster.instance.engine import dispose_pooled_engine, pooled_engine
 from orchestrator_dagster.instance.event_log import PooledEventLogStorage
-
-NEVER = 3_600_000
-PATIENCE = 60.0
 
 MORTAL = """
 import os, signal, sys
@@ -65,62 +60,12 @@ def url(new_database: Callable[..., str]) -> Iterator[str]:
     dispose_pooled_engine(url)
 
 
-def opened(url: str, batch_milliseconds: int = NEVER) -> PooledEventLogStorage:
-    """An event log that writes when it must, unless told otherwise."""
-    return PostgresStorage(url, batch_milliseconds=batch_milliseconds).event_log_storage
-
-
 @pytest.fixture
 def storage(url: str) -> Iterator[PooledEventLogStorage]:
     storage = opened(url)
     yield storage
     storage._writer.forget()
     storage.dispose()
-
-
-def line(message: str, run_id: str = "run", step_key: str | None = None) -> EventLogEntry:
-    """A line that the author logged."""
-    return EventLogEntry(
-        error_info=None, level=20, user_message=message, run_id=run_id, timestamp=time.time(), step_key=step_key
-    )
-
-
-def status(event_type: DagsterEventType, run_id: str = "run") -> EventLogEntry:
-    """An event that can't wait."""
-    return EventLogEntry(
-        error_info=None,
-        level=20,
-        user_message=event_type.value,
-        run_id=run_id,
-        timestamp=time.time(),
-        dagster_event=DagsterEvent(event_type.value, "job"),
-    )
-
-
-def written(url: str) -> list[str]:
-    """What the events in the database say, seen by another connection, in the order of their ids."""
-    with create_engine(url, poolclass=NullPool).connect() as connection:
-        rows = connection.execute(text("SELECT event::json ->> 'user_message' FROM event_logs ORDER BY id"))
-        return list(rows.scalars())
-
-
-def eventually(url: str, expected: list[str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while written(url) != expected and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert written(url) == expected
-
-
-def terminate_backends(url: str) -> int:
-    """End all other connections to the database, as a restart would."""
-    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
-        ended = connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        )
-        return len(ended.all())
 
 
 def test_a_line_waits_for_the_next_event_that_cannot(url: str, storage: PooledEventLogStorage) -> None:
@@ -216,77 +161,6 @@ def test_an_event_that_postgres_refuses_takes_no_other_with_it(url: str, storage
     ]
 
 
-def test_connections_that_were_ended_between_writes_are_not_noticed(url: str, storage: PooledEventLogStorage) -> None:
-    storage.store_event(line("one"))
-    assert terminate_backends(url)
-    storage.store_event(status(DagsterEventType.RUN_START))
-    assert terminate_backends(url)
-    assert len(storage.get_logs_for_run("run")) == 2
-    assert written(url) == ["one", "PIPELINE_START"]
-
-
-def test_a_connection_that_is_ended_during_a_write_doubles_and_loses_nothing(
-    url: str, storage: PooledEventLogStorage
-) -> None:
-    storage.store_event(line("one"))
-    with create_engine(url, poolclass=NullPool).connect() as connection:
-        connection.execute(text("LOCK TABLE event_logs"))
-        writing = threading.Thread(target=storage.store_event, args=(status(DagsterEventType.RUN_SUCCESS),))
-        writing.start()
-        _wait_until_blocked(url)
-        connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
-        )
-        connection.rollback()
-    writing.join()
-    assert written(url) == ["one", "PIPELINE_SUCCESS"]
-
-
-def _wait_until_blocked(url: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
-        blocked = text(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        while not connection.execute(blocked).scalar() and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-
-def test_a_write_whose_end_nobody_saw_is_not_done_twice(url: str, storage: PooledEventLogStorage) -> None:
-    storage.store_event(line("one"))
-    engine = pooled_engine(url)
-
-    def lose_the_answer(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
-        event.remove(engine, "do_execute", lose_the_answer)
-        cursor.execute(statement, parameters)
-        cursor.connection.close()
-        return True
-
-    event.listen(engine, "do_execute", lose_the_answer)
-    storage.store_event(status(DagsterEventType.RUN_SUCCESS))
-    assert not event.contains(engine, "do_execute", lose_the_answer)
-    assert written(url) == ["one", "PIPELINE_SUCCESS"]
-
-
-def test_an_interrupt_at_the_end_of_a_write_doubles_nothing(url: str, storage: PooledEventLogStorage) -> None:
-    storage.store_event(line("one"))
-    engine = pooled_engine(url)
-
-    def interrupt(cursor: Any, statement: str, parameters: Any, _context: Any) -> None:
-        event.remove(engine, "do_execute", interrupt)
-        cursor.execute(statement, parameters)
-        raise KeyboardInterrupt
-
-    event.listen(engine, "do_execute", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        storage.get_logs_for_run("run")
-    storage.store_event(status(DagsterEventType.RUN_SUCCESS))
-    assert written(url) == ["one", "PIPELINE_SUCCESS"]
-
-
 @pytest.mark.parametrize("batch_milliseconds", [0, 20])
 def test_what_is_logged_during_a_write_is_written_after_it(url: str, batch_milliseconds: int) -> None:
     storage = opened(url, batch_milliseconds)
@@ -329,22 +203,6 @@ def test_what_could_not_be_written_in_time_is_written_later(url: str, caplog: py
     with admin.connect() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO event_logs"))
     eventually(url, ["one", "two"])
-
-
-def test_a_forked_child_leaves_the_events_of_its_parent_alone(url: str, storage: PooledEventLogStorage) -> None:
-    storage.store_event(line("of the parent"))
-    child = multiprocessing.get_context("fork").Process(target=_log_and_end, args=(storage,))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
-    assert written(url) == ["of the child"]
-    storage.store_event(status(DagsterEventType.RUN_START))
-    assert written(url) == ["of the child", "of the parent", "PIPELINE_START"]
-
-
-def _log_and_end(storage: PooledEventLogStorage) -> None:
-    storage.store_event(line("of the child"))
-    storage.dispose()
 
 
 def test_a_process_that_ends_writes_what_it_kept(url: str) -> None:

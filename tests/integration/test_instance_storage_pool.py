@@ -143,6 +143,22 @@ def test_connections_of_a_busy_moment_are_closed_again(url: str) -> None:
     eventually(lambda: connections(url), 1)
 
 
+def test_where_no_thread_can_start_connections_are_closed_later(url: str) -> None:
+    engine = pooled_engine(url)
+    assert isinstance(engine.pool, SharingPool)
+    engine.pool._linger_seconds = 0.1
+    usual = threading.stack_size(2**48)  # more than there are addresses
+    try:
+        with engine.connect(), engine.connect():
+            pass
+    finally:
+        threading.stack_size(usual)
+    assert connections(url) == 2
+    with engine.connect():
+        pass
+    eventually(lambda: connections(url), 1)
+
+
 def test_a_connection_that_the_server_ended_is_replaced(url: str) -> None:
     engine = pooled_engine(url)
     for _ in range(3):
