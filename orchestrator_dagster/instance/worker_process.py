@@ -30,12 +30,10 @@ class WorkerProcess:
         launch: the run that it has.
         runs: how many runs it has executed.
         retired: whether it gets no more runs.
-        started_at: when it was started, in seconds since 1970: it knows no code older than that.
         idle_since: when it last had a run, on the monotonic clock.
     """
 
     def __init__(self, python: str, purpose: str, log: BinaryIO) -> None:
-        self.started_at = time.time()
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own worker, with the interpreter that Dagster names

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -131,16 +131,19 @@ class WorkerService:
         woken = self._wake_up_for_signals()
         logger.info("Worker service %s: process %s", self._queue.service, os.getpid())
         while not self._done():
-            try:
-                self._act()
-            except Exception:
-                # most often Postgres: the service goes on, and with it the runs that have a worker
-                logger.exception("Trying again")
-                self._stop_listening()
-            self._wait(woken)
+            self._try(self._act)
+            self._try(lambda: self._wait(woken))
         for crew in self._crews.values():
             crew.renew()
         logger.info("Worker service %s ends", self._queue.service)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Do something that may fail, most often for want of Postgres: runs that have a worker go on all the same."""
+        try:
+            act()
+        except Exception:
+            logger.exception("Trying again")
+            self._stop_listening()
 
     def _wake_up_for_signals(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
