@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo dev test lint types pytest test-lowest bench bench-soak clean
+.PHONY: demo dev test lint types pytest test-lowest bench bench-soak bench-scale clean
 
 demo: $(VENV)/.installed  ## drive the example's products through their whole life
 	$(BIN)/python -m examples.demo
@@ -28,8 +28,11 @@ test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e .[dev]
 	.venv-lowest/bin/pytest -n 2 --dist worksteal -W default
 
-bench: $(VENV)/.installed  ## compare with stock Dagster and orchestrator-core (see benchmarks/README.md)
+bench: $(VENV)/.installed bench-scale  ## both benchmarks (see benchmarks/README.md)
 	$(BIN)/python -m benchmarks
+
+bench-scale: $(VENV)/.installed  ## load, save, find and change subscriptions, up to a million of them (see docs/scale.md)
+	$(BIN)/python -m benchmarks.scale
 
 bench-soak: $(VENV)/.installed  ## 10,000 processes, and what memory they leave behind
 	$(BIN)/python -m benchmarks --only soak

@@ -24,9 +24,9 @@ from benchmarks.table import table
 def main() -> int:
     plan = read_plan(sys.argv[1:])
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
-        with _folder() as folder:
+        with temporary_folder() as folder:
             _run(plan, folder)
     except BenchmarkError as error:
         print(f"Not measured: {error}", file=sys.stderr)
@@ -61,7 +61,7 @@ def _print_results(bench: Bench, machine: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """A temporary folder. After an error it stays, since the logs in there say what went wrong."""
     folder = Path(tempfile.mkdtemp(prefix="orchestrator-bench-"))
     try:
@@ -72,7 +72,7 @@ def _folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

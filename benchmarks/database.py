@@ -33,19 +33,30 @@ class DatabaseServer:
         self._made: list[str] = []
         self._engine: Engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
-    def create(self, name: str) -> str:
-        """Make an empty database and return its URL."""
+    def create(self, name: str, template: str = "template0") -> str:
+        """Make a database and return its URL.
+
+        Args:
+            name: its name; a database of that name is dropped before.
+            template: the database that it is a copy of, to which nobody may be connected. Default: an empty one.
+        """
         with self._engine.connect() as connection:
             connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE template0'))
-        self._made.append(name)
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        if name not in self._made:
+            self._made.append(name)
         return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        """Drop a database that was made."""
+        with self._engine.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+        self._made.remove(name)
 
     def drop_all(self) -> None:
         """Drop the databases that were made."""
-        with self._engine.connect() as connection:
-            for name in self._made:
-                connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+        for name in list(self._made):
+            self.drop(name)
 
     def settings(self) -> dict[str, str]:
         """Return what says whether the server is durable, and how large it is."""

@@ -34,10 +34,15 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(padded)
 
 
+def verdict(reached: bool) -> str:
+    """Return what the last column says of a goal."""
+    return "reached" if reached else "MISSED"
+
+
 def _line(quantity: Quantity, samples: Samples, sides: Sequence[Side]) -> list[str]:
     ours = samples.of(quantity.key, OURS)
-    verdict = _verdict(quantity.reached(quantity.summary(ours))) if ours and quantity.reached else ""
-    return [quantity.title, *(_cell(quantity, samples, side) for side in sides), quantity.goal, verdict]
+    reached = verdict(quantity.reached(quantity.summary(ours))) if ours and quantity.reached else ""
+    return [quantity.title, *(_cell(quantity, samples, side) for side in sides), quantity.goal, reached]
 
 
 def _cell(quantity: Quantity, samples: Samples, side: Side) -> str:
@@ -57,7 +62,7 @@ def _ratio_lines(quantity: Quantity, samples: Samples, sides: Sequence[Side]) ->
     goals = [(ratios.get(key), times) for key, times in quantity.ratios]
     known = [ratio >= times for ratio, times in goals if ratio is not None]
     goal = ", ".join(f"{key} x {short(times)}" for key, times in quantity.ratios)
-    return [["   ours is better by", *cells, goal, _verdict(all(known)) if known else ""]]
+    return [["   ours is better by", *cells, goal, verdict(all(known)) if known else ""]]
 
 
 def _ratio(quantity: Quantity, samples: Samples, side: Side) -> float | None:
@@ -66,7 +71,3 @@ def _ratio(quantity: Quantity, samples: Samples, side: Side) -> float | None:
         return None
     better, worse = quantity.summary(ours), quantity.summary(theirs)
     return better / worse if quantity.more_is_better else worse / better
-
-
-def _verdict(reached: bool) -> str:
-    return "reached" if reached else "MISSED"

@@ -18,15 +18,19 @@ __all__ = [
     "WF_USABLE_WHILE_OUT_OF_SYNC",
     "Assignee",
     "ConfigurationError",
+    "CustomerDescription",
     "Database",
     "DefinitionError",
     "FieldError",
     "FormGenerator",
     "FormPage",
+    "HistoryIncompleteError",
+    "HistoryNotFoundError",
     "InjectionError",
     "InputError",
     "Launch",
     "LifecycleError",
+    "LifecycleValidationMode",
     "ModelError",
     "NotFoundError",
     "Orchestrator",
@@ -43,9 +47,11 @@ __all__ = [
     "ProductModel",
     "ProductNotFoundError",
     "Products",
+    "QueryError",
     "RefusalError",
     "RelationsOutOfSyncError",
     "Session",
+    "StaleCustomerDescriptionError",
     "StaleDataError",
     "StartConditionError",
     "State",
@@ -59,31 +65,60 @@ __all__ = [
     "SubscriptionModel",
     "SubscriptionNotFoundError",
     "SubscriptionNotHeldError",
+    "SubscriptionNotUniqueError",
     "SubscriptionOutOfSyncError",
+    "SubscriptionQuery",
     "SubscriptionStatusError",
     "Subscriptions",
     "Target",
     "Workflow",
     "WorkflowNotFoundError",
     "__version__",
+    "activate_subscription",
     "begin",
+    "build_domain_model",
+    "build_extended_domain_model",
+    "cache_subscription_models",
     "conditional",
+    "create_subscription",
     "create_workflow",
+    "customer_description",
+    "customer_descriptions",
     "done",
     "ensure_provisioning_status",
+    "find_values_for_resource_types",
+    "get_subscription",
+    "get_subscription_metadata",
+    "get_subscriptions_on_product_table",
+    "get_subscriptions_on_product_table_in_sync",
     "init",
     "inputstep",
+    "migrate_subscription",
     "modify_workflow",
+    "provision_subscription",
+    "query_depends_on_subscriptions",
+    "query_in_use_by_subscriptions",
     "reconcile_workflow",
+    "remove_customer_description",
     "resync",
+    "resync_subscription",
+    "retrieve_node_subscriptions_by_name",
+    "retrieve_subscription_by_subscription_instance_value",
     "retrystep",
+    "save_customer_description",
+    "save_subscription_metadata",
     "set_status",
     "step",
     "store_process_subscription",
     "task",
+    "terminate_subscription",
     "terminate_workflow",
     "unsync",
+    "unsync_subscription",
     "unsync_unchecked",
+    "update_subscription_description",
+    "update_subscription_note",
+    "update_subscription_status",
     "validate_workflow",
     "workflow",
 ]
@@ -95,14 +130,50 @@ if TYPE_CHECKING:
         SubscriptionLifecycle,
         SubscriptionModel,
     )
+    from orchestrator_dagster.domain.context_cache import cache_subscription_models
+    from orchestrator_dagster.domain.customer_description import (
+        CustomerDescription,
+        customer_description,
+        customer_descriptions,
+        remove_customer_description,
+        save_customer_description,
+    )
+    from orchestrator_dagster.domain.extended_model import build_domain_model, build_extended_domain_model
+    from orchestrator_dagster.domain.lifecycle_validation import LifecycleValidationMode
     from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
     from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
+    from orchestrator_dagster.domain.query import SubscriptionQuery
     from orchestrator_dagster.domain.state import FormGenerator, State
+    from orchestrator_dagster.domain.subscription_lookup import (
+        find_values_for_resource_types,
+        get_subscription,
+        get_subscriptions_on_product_table,
+        get_subscriptions_on_product_table_in_sync,
+        query_depends_on_subscriptions,
+        query_in_use_by_subscriptions,
+        retrieve_node_subscriptions_by_name,
+        retrieve_subscription_by_subscription_instance_value,
+    )
+    from orchestrator_dagster.domain.subscription_metadata import get_subscription_metadata, save_subscription_metadata
+    from orchestrator_dagster.domain.subscription_update import (
+        activate_subscription,
+        create_subscription,
+        migrate_subscription,
+        provision_subscription,
+        resync_subscription,
+        terminate_subscription,
+        unsync_subscription,
+        update_subscription_description,
+        update_subscription_note,
+        update_subscription_status,
+    )
     from orchestrator_dagster.domain.target import Target
     from orchestrator_dagster.errors import (
         ConfigurationError,
         DefinitionError,
         FieldError,
+        HistoryIncompleteError,
+        HistoryNotFoundError,
         InjectionError,
         InputError,
         LifecycleError,
@@ -113,14 +184,17 @@ if TYPE_CHECKING:
         ProcessNotFoundError,
         ProcessStateError,
         ProductNotFoundError,
+        QueryError,
         RefusalError,
         RelationsOutOfSyncError,
+        StaleCustomerDescriptionError,
         StaleDataError,
         StartConditionError,
         SubscriptionBusyError,
         SubscriptionInUseError,
         SubscriptionNotFoundError,
         SubscriptionNotHeldError,
+        SubscriptionNotUniqueError,
         SubscriptionOutOfSyncError,
         SubscriptionStatusError,
         WorkflowNotFoundError,
@@ -162,16 +236,37 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "domain": "SUBSCRIPTION_MODEL_REGISTRY ProductBlockModel SubscriptionLifecycle SubscriptionModel",
+        "domain.context_cache": "cache_subscription_models",
+        "domain.customer_description": (
+            "CustomerDescription customer_description customer_descriptions remove_customer_description "
+            "save_customer_description"
+        ),
+        "domain.extended_model": "build_domain_model build_extended_domain_model",
+        "domain.lifecycle_validation": "LifecycleValidationMode",
         "domain.process": "Assignee ProcessStatus StepStatus",
         "domain.product": "ProductLifecycle ProductModel",
+        "domain.query": "SubscriptionQuery",
         "domain.state": "FormGenerator State",
+        "domain.subscription_lookup": (
+            "find_values_for_resource_types get_subscription get_subscriptions_on_product_table "
+            "get_subscriptions_on_product_table_in_sync query_depends_on_subscriptions "
+            "query_in_use_by_subscriptions retrieve_node_subscriptions_by_name "
+            "retrieve_subscription_by_subscription_instance_value"
+        ),
+        "domain.subscription_metadata": "get_subscription_metadata save_subscription_metadata",
+        "domain.subscription_update": (
+            "activate_subscription create_subscription migrate_subscription provision_subscription "
+            "resync_subscription terminate_subscription unsync_subscription update_subscription_description "
+            "update_subscription_note update_subscription_status"
+        ),
         "domain.target": "Target",
         "errors": (
-            "ConfigurationError DefinitionError FieldError InjectionError InputError LifecycleError ModelError "
-            "NotFoundError OrchestratorError ProcessFailureError ProcessNotFoundError ProcessStateError "
-            "ProductNotFoundError RefusalError RelationsOutOfSyncError StaleDataError StartConditionError "
+            "ConfigurationError DefinitionError FieldError HistoryIncompleteError HistoryNotFoundError "
+            "InjectionError InputError LifecycleError ModelError NotFoundError OrchestratorError "
+            "ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError QueryError RefusalError "
+            "RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError StartConditionError "
             "SubscriptionBusyError SubscriptionInUseError SubscriptionNotFoundError SubscriptionNotHeldError "
-            "SubscriptionOutOfSyncError SubscriptionStatusError WorkflowNotFoundError"
+            "SubscriptionNotUniqueError SubscriptionOutOfSyncError SubscriptionStatusError WorkflowNotFoundError"
         ),
         "forms.page": "FormPage SubmitFormPage",
         "jobs.process": "Launch Process",

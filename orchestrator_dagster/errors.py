@@ -3,16 +3,24 @@
 OrchestratorError
 ├── DefinitionError                 (TypeError)    code that declares something impossible
 ├── ConfigurationError              (RuntimeError) the installation: database, Dagster home, catalogue
+│   ├── CatalogueRefusedError                      the catalogue cannot follow the code as it is
+│   ├── CatalogueDataError                         stored data is in the way of the catalogue
+│   └── CatalogueBusyError                         somebody works on subscriptions that it is to change
 ├── NotFoundError                   (LookupError)
 │   ├── SubscriptionNotFoundError   (ValueError)
 │   ├── ProductNotFoundError        (KeyError)
 │   ├── ProductNotInRegistryError   (KeyError)
 │   ├── ProductBlockNotFoundError   (KeyError)
 │   ├── WorkflowNotFoundError       (KeyError)
+│   ├── HistoryNotFoundError                       the subscription as of a version or moment
+│   │   └── HistoryIncompleteError                 it cannot be told from what the history holds
 │   └── ProcessNotFoundError        (KeyError)
 ├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
 ├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
+├── QueryError                      (ValueError)   a filter, an order or a search that is not possible
 ├── StaleDataError                  (ValueError)   somebody else changed the subscription
+│   └── StaleCustomerDescriptionError              or what a customer calls it
+├── SubscriptionNotUniqueError      (ValueError)   several subscriptions are found where one was asked for
 ├── InjectionError                  (ValueError)   a step's parameter cannot be filled
 │   └── StateKeyError               (KeyError)     because the state does not have it
 ├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
@@ -22,6 +30,7 @@ OrchestratorError
 │       ├── SubscriptionBusyError
 │       ├── RelationsOutOfSyncError
 │       ├── SubscriptionStatusError
+│       ├── ProductStatusError
 │       └── SubscriptionInUseError
 ├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
 ├── ProcessFailureError                            raised by a step, with details
@@ -29,8 +38,9 @@ OrchestratorError
     └── ProcessTakenOverError                      another run goes on with the process
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +62,53 @@ class DefinitionError(OrchestratorError, TypeError):
 
 class ConfigurationError(OrchestratorError, RuntimeError):
     """The installation is not usable."""
+
+
+class CatalogueRefusedError(ConfigurationError):
+    """The catalogue cannot follow the code as it is, or not without consent.
+
+    Attributes:
+        plan: the `CataloguePlan`, with what is in the way, and what would be deleted.
+    """
+
+    def __init__(self, message: str, *, plan: Any) -> None:
+        self.plan = plan
+        super().__init__(message)
+
+
+class CatalogueDataError(ConfigurationError):
+    """Stored data cannot follow the code.
+
+    Attributes:
+        subscription_ids: the subscriptions that are in the way.
+    """
+
+    def __init__(self, message: str, *, subscription_ids: Sequence[UUID]) -> None:
+        self.subscription_ids = tuple(dict.fromkeys(subscription_ids))
+        super().__init__(message)
+
+
+class CatalogueBusyError(ConfigurationError):
+    """Somebody works on subscriptions that the catalogue is to change.
+
+    Attributes:
+        held_by: the subscriptions that could not be locked, each with the process that holds it, if one does.
+    """
+
+    _SHOWN = 10
+
+    def __init__(self, held_by: Mapping[UUID, UUID | None]) -> None:
+        self.held_by = dict(held_by)
+        shown = [
+            f"{subscription_id} (held by process {process_id})" if process_id else str(subscription_id)
+            for subscription_id, process_id in list(held_by.items())[: self._SHOWN]
+        ]
+        more = f" and {len(held_by) - self._SHOWN} more" if len(held_by) > self._SHOWN else ""
+        which = f": {', '.join(shown)}{more}" if shown else ""
+        super().__init__(
+            f"Somebody is writing to subscriptions that are to be changed{which}. Nothing was changed; try again when "
+            "that has ended"
+        )
 
 
 class NotFoundError(OrchestratorError, LookupError):
@@ -108,6 +165,52 @@ class ProcessNotFoundError(NotFoundError, KeyError):
         super().__init__(f"Process {process_id} does not exist")
 
 
+class HistoryNotFoundError(NotFoundError):
+    """The subscription did not exist then, or has no such version.
+
+    Attributes:
+        subscription_id: the subscription that was asked for.
+        version: the version that was asked for, if it was one.
+        at: the moment that was asked for, if it was one.
+    """
+
+    def __init__(self, why: str, *, subscription_id: UUID, version: int | None, at: datetime | None) -> None:
+        self.subscription_id = subscription_id
+        self.version = version
+        self.at = at
+        asked = at.isoformat() if version is None and at else f"version {version}"
+        super().__init__(f"Subscription {subscription_id} cannot be shown as of {asked}: {why}")
+
+
+class HistoryIncompleteError(HistoryNotFoundError):
+    """The history does not say how the subscription, or one of which it uses blocks, was then.
+
+    Attributes:
+        incomplete_id: the subscription whose history is incomplete.
+        oldest_version: its oldest version that can be shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        subscription_id: UUID,
+        version: int | None,
+        at: datetime | None,
+        incomplete_id: UUID,
+        oldest_version: int,
+    ) -> None:
+        self.incomplete_id = incomplete_id
+        self.oldest_version = oldest_version
+        super().__init__(
+            f"the change that made version {oldest_version} of subscription {incomplete_id} was not recorded in a way "
+            f"that can be undone (it is older than schema revision 0003, or was made by hand); ask for that version "
+            "or a later one",
+            subscription_id=subscription_id,
+            version=version,
+            at=at,
+        )
+
+
 class LifecycleError(OrchestratorError, ValueError):
     """The model does not fit the lifecycle status."""
 
@@ -116,17 +219,57 @@ class ModelError(OrchestratorError, ValueError):
     """The model cannot be built or saved."""
 
 
+class QueryError(OrchestratorError, ValueError):
+    """Subscriptions cannot be looked for in that way.
+
+    Attributes:
+        name: what of the query is not possible, such as `sort`.
+        given: what was given.
+        allowed: what is possible.
+    """
+
+    def __init__(self, name: str, given: object, allowed: str) -> None:
+        self.name = name
+        self.given = given
+        self.allowed = allowed
+        super().__init__(f"{name} cannot be {given!r}; it can be {allowed}")
+
+
 class StaleDataError(OrchestratorError, ValueError):
     """Somebody else changed the subscription since it was loaded."""
 
-    def __init__(self, *, subscription_id: UUID, given_version: int, current_version: int) -> None:
+    def __init__(
+        self, *, subscription_id: UUID, given_version: int, current_version: int, of: str | None = None
+    ) -> None:
         self.subscription_id = subscription_id
         self.given_version = given_version
         self.current_version = current_version
         super().__init__(
             f"Stale data: given version ({given_version}) does not match the current version ({current_version}) "
-            f"of subscription {subscription_id}"
+            f"of {of or f'subscription {subscription_id}'}"
         )
+
+
+class StaleCustomerDescriptionError(StaleDataError):
+    """Somebody else changed what the customer calls the subscription."""
+
+    def __init__(self, *, customer_id: str, subscription_id: UUID, given_version: int, current_version: int) -> None:
+        self.customer_id = customer_id
+        super().__init__(
+            subscription_id=subscription_id,
+            given_version=given_version,
+            current_version=current_version,
+            of=f"the description that customer {customer_id} gave to subscription {subscription_id}",
+        )
+
+
+class SubscriptionNotUniqueError(OrchestratorError, ValueError):
+    """Several subscriptions fit where one was asked for."""
+
+    def __init__(self, asked_for: str, subscription_ids: Sequence[UUID]) -> None:
+        self.asked_for = asked_for
+        self.subscription_ids = tuple(subscription_ids)
+        super().__init__(f"Several subscriptions have {asked_for}: {', '.join(map(str, subscription_ids))}")
 
 
 class InjectionError(OrchestratorError, ValueError):
@@ -274,6 +417,22 @@ class SubscriptionStatusError(StartConditionError):
         self.usable_when = tuple(usable_when)
         super().__init__(
             f"subscription {subscription_id} is {status}; it must be {' or '.join(usable_when) or 'new'}",
+            workflow=workflow,
+            subscription_id=subscription_id,
+        )
+
+
+class ProductStatusError(StartConditionError):
+    """The status of the subscription's product does not allow the workflow."""
+
+    reason = "product.no_workflow_invalid_status"
+
+    def __init__(self, *, workflow: str, subscription_id: UUID, product: str, status: str) -> None:
+        self.product = product
+        self.status = status
+        super().__init__(
+            f"product {product} of subscription {subscription_id} is {status}: its subscriptions can be terminated, "
+            "validated and reconciled only",
             workflow=workflow,
             subscription_id=subscription_id,
         )

@@ -11,7 +11,9 @@ import dagster as dg
 
 from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, SubscriptionModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
+from orchestrator_dagster.domain.lifecycle_validation import LifecycleValidationMode, lifecycle_validation_mode
 from orchestrator_dagster.domain.product import ProductLifecycle
+from orchestrator_dagster.domain.stored import Names, earlier_names
 from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
@@ -20,6 +22,7 @@ from orchestrator_dagster.resources.database import DATABASE, Database
 # Whoever imports an orchestrator pays for its products and workflows. Jobs, sensors and sessions are loaded when they
 # are asked for, and with them forms and SQL, which take longer than all the rest.
 if TYPE_CHECKING:
+    from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
     from orchestrator_dagster.jobs.session import Session
 
 
@@ -36,6 +39,7 @@ class Product:
         description: default: the name.
         product_type: default: the name of the model.
         status: its status in the catalogue.
+        renamed_from: the name that it had before, or several: its subscriptions stay.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Product:
     description: str | None = None
     product_type: str | None = None
     status: ProductLifecycle = ProductLifecycle.ACTIVE
+    renamed_from: Names = ()
 
     @property
     def declaration(self) -> ProductDeclaration:
@@ -59,6 +64,7 @@ class Product:
             status=self.status,
             fixed_inputs=self.fixed_inputs,
             workflows=tuple(workflow.name for workflow in self.workflows),
+            renamed_from=earlier_names(f"Product {self.name}", self.renamed_from),
         )
 
 
@@ -75,9 +81,12 @@ class Orchestrator:
         validate_every: how often active subscriptions are validated, by products that have a validate workflow. `None`
             switches that off.
         database: default: `ORCHESTRATOR_DATABASE_URL`, or an embedded server in `DAGSTER_HOME`.
+        lifecycle_validation: what happens when a step asks for a subscription as a more specialised class than its
+            status does: `strict`, `loose` or `ignored`. Default: `ORCHESTRATOR_LIFECYCLE_VALIDATION_MODE`, or loose.
 
     Raises:
         DefinitionError: two products or workflows of the same name, or a resource under a key of the orchestrator's.
+        ConfigurationError: there is no such mode of lifecycle validation.
 
     Example:
         >>> Orchestrator(products=[]).workflows
@@ -92,6 +101,7 @@ class Orchestrator:
         resources: Mapping[str, Any] | None = None,
         validate_every: timedelta | None = None,
         database: Database | None = None,
+        lifecycle_validation: LifecycleValidationMode | str | None = None,
     ) -> None:
         self.products = _by_name("product", products)
         self.workflows = _by_name(
@@ -100,6 +110,7 @@ class Orchestrator:
         )
         self.database = database or Database()
         self.validate_every = validate_every
+        self.lifecycle_validation = lifecycle_validation_mode(lifecycle_validation)
         self._resources = dict(resources or {})
         reserved = {WORKFLOW_RUN, DATABASE} & self._resources.keys()
         if reserved:
@@ -110,6 +121,7 @@ class Orchestrator:
     def register_models(self) -> None:
         """Say which model the subscriptions of each product load as; the last orchestrator that says it is right."""
         SUBSCRIPTION_MODEL_REGISTRY.update({product.name: product.model for product in self.products.values()})
+        SUBSCRIPTION_MODEL_REGISTRY.lifecycle_validation = self.lifecycle_validation
 
     @property
     def declaration(self) -> CatalogueDeclaration:
@@ -118,6 +130,18 @@ class Orchestrator:
             products=tuple(product.declaration for product in self.products.values()),
             workflows=tuple(workflow.declaration for workflow in self.workflows.values()),
         )
+
+    @cached_property
+    def catalogue(self) -> "DatabaseCatalogue":
+        """The catalogue of the database: what differs from the code, and making it follow.
+
+        Example:
+            >>> print(orchestrator.catalogue.plan())  # doctest: +SKIP
+            Nothing to do: the database follows the code.
+        """
+        from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
+
+        return DatabaseCatalogue(self.database, lambda: self.declaration)
 
     def workflow(self, name: str) -> Workflow:
         """Return a workflow.
@@ -134,13 +158,13 @@ class Orchestrator:
         from orchestrator_dagster.sensors.interrupted import interrupted_sensor
         from orchestrator_dagster.sensors.validation import validation_sensor
 
-        jobs = [self.job(name) for name in self.workflows]
+        jobs, every = [self.job(name) for name in self.workflows], self.validate_every
         return dg.Definitions(
             jobs=jobs,
             resources=self._all_resources,
             sensors=[
                 *([interrupted_sensor(jobs)] if jobs else []),
-                *([] if self.validate_every is None else [validation_sensor(jobs, self.validate_every)]),
+                *([] if every is None else [validation_sensor(jobs, every, self.catalogue)]),
             ],
         )
 
@@ -158,7 +182,9 @@ class Orchestrator:
 
         if (name, log_level) not in self._jobs:
             workflow = self.workflow(name)
-            products = [product.name for product in self.products.values() if workflow in product.workflows]
+            products = {
+                product.name: product.status for product in self.products.values() if workflow in product.workflows
+            }
             self._jobs[name, log_level] = job_for(
                 workflow, products=products, resources=self._all_resources, log_level=log_level
             )
@@ -185,7 +211,7 @@ class Orchestrator:
 
         return {
             DATABASE: self.database,
-            WORKFLOW_RUN: workflow_run_resource(self.workflows, self.declaration),
+            WORKFLOW_RUN: workflow_run_resource(self.workflows, self.catalogue),
             "products": Products(database=self.database),
             "subscriptions": Subscriptions(database=self.database),
             "processes": Processes(database=self.database),

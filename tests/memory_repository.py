@@ -73,6 +73,13 @@ class MemoryRepository:
             blocks=self._reachable(block_id for ids in record.roots.values() for block_id in ids),
         )
 
+    def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
+        return {
+            found: self.load_subscription(found)
+            for found in dict.fromkeys(subscription_ids)
+            if found in self.subscriptions
+        }
+
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         if subscription_instance_id not in self.blocks:
             raise ProductBlockNotFoundError(subscription_instance_id)

@@ -12,7 +12,6 @@ import click
 from dagster import DagsterInstance
 
 from orchestrator_dagster.cli.code import load_orchestrator
-from orchestrator_dagster.db.catalogue import apply
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.instance import WarmRunLauncher
@@ -34,11 +33,10 @@ def dev(workspace: Path, host: str, port: int) -> None:
     engine = engine_for(orchestrator.database.address)
     upgrade(engine)
     click.echo(f"Database:     {engine.url.render_as_string()}")
-    with engine.begin() as connection:
-        changes = apply(connection, orchestrator.declaration)
+    applied = orchestrator.catalogue.apply()
     click.echo(f"Catalogue:    {len(orchestrator.products)} products, {len(orchestrator.workflows)} workflows")
-    for change in changes:
-        click.echo(f"              {change}")
+    for line in applied.lines:
+        click.echo(f"              {line}")
     commands = []
     if workers := _workers():
         click.echo(f"Workers:      {workers}")

@@ -15,6 +15,7 @@ _MODULES = {
     "dev": "dev",
     "form": "form",
     "process": "process",
+    "subscription": "subscription",
     "worker": "worker",
 }
 

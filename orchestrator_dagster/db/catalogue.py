@@ -1,132 +1,150 @@
 """The catalogue follows the code: what differs, and making the database follow."""
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import fields
-from enum import StrEnum
-from typing import Any
-
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.catalogue_entries import Catalogue, declared_catalogue
-from orchestrator_dagster.db.catalogue_rows import LOCK, read_catalogue, write_catalogue
-from orchestrator_dagster.db.exact_json import same_json
+from orchestrator_dagster.db.catalogue_comparison import differences
+from orchestrator_dagster.db.catalogue_data import apply_all
+from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declared_catalogue
+from orchestrator_dagster.db.catalogue_entries import Catalogue, LinkShape
+from orchestrator_dagster.db.catalogue_plan import CataloguePlan, make_plan
+from orchestrator_dagster.db.catalogue_record import applied_ahead_of, newest_fingerprint, record_applied
+from orchestrator_dagster.db.catalogue_renames import Renames, renames_to_do
+from orchestrator_dagster.db.catalogue_rows import read_catalogue, rename_rows, write_catalogue
+from orchestrator_dagster.db.catalogue_statements import LOCK
+from orchestrator_dagster.db.subscription_writer import Author
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
-from orchestrator_dagster.errors import ConfigurationError
+from orchestrator_dagster.errors import CatalogueRefusedError, ConfigurationError
 
 APPLY_COMMAND = "orchestrator-dagster catalogue apply"
 
 _SHOWN = 10
 
+Declared = CatalogueDeclaration | DeclaredCatalogue
 
-def plan(connection: Connection, declaration: CatalogueDeclaration) -> list[str]:
+
+def plan(connection: Connection, declaration: Declared) -> CataloguePlan:
     """Return what `apply` would do, without doing it.
 
     Raises:
         ConfigurationError: the declaration contradicts itself.
     """
-    declared, stored = declared_catalogue(declaration), read_catalogue(connection)
-    return [*_changes(declared, stored), *_undeclared(declared, stored)]
+    return make_plan(connection, _declared(declaration))
 
 
-def apply(connection: Connection, declaration: CatalogueDeclaration) -> list[str]:
-    """Make the catalogue of the database follow the code.
+def apply(
+    connection: Connection,
+    declaration: Declared,
+    *,
+    allow_data_loss: bool = False,
+    force: bool = False,
+    by: str = "SYSTEM",
+) -> CataloguePlan:
+    """Make the catalogue of the database, and what is stored of subscriptions, follow the code.
 
-    Products and blocks that are not declared any more stay as they are, since subscriptions may have them; workflows
-    are marked as deleted. Two that do this at once wait for each other.
+    Two that do this at once wait for each other, and the second finds nothing to do. Subscriptions whose data changes
+    are locked in the order of their ids; a step that loaded one before cannot save it after that.
 
     Args:
-        connection: the transaction.
+        connection: the transaction; all is done in it or nothing.
         declaration: what the code declares.
+        allow_data_loss: delete what is stored of fields and blocks that are not declared any more.
+        force: go back to a catalogue that was applied before the newest one.
+        by: on whose behalf, as the record and the history of subscriptions say.
 
     Returns:
-        What was changed and what was left, a line each for people to read; empty when database and code agree.
+        What was done.
 
     Raises:
+        CatalogueRefusedError: something is in the way, needs consent, or the database is ahead of the code; its `plan`
+            has it all.
+        CatalogueBusyError: somebody is writing to some of the subscriptions.
+        CatalogueDataError: a fill function failed, or blocks are in use that would have to go.
         ConfigurationError: the declaration contradicts itself.
     """
-    declared = declared_catalogue(declaration)
+    declared = _declared(declaration)
     connection.execute(LOCK)
-    stored = read_catalogue(connection)
-    changes = list(_changes(declared, stored))
-    if changes:
-        write_catalogue(connection, declared)
-    return [*changes, *_undeclared(declared, stored)]
+    found = make_plan(connection, declared)
+    _require_possible(found, allow_data_loss=allow_data_loss, force=force)
+    if found:
+        stored = read_catalogue(connection)
+        renames = renames_to_do(declared, stored)
+        rename_rows(connection, renames)
+        lists = _lists(declared.entries, stored, renames)
+        apply_all(connection, found.operations, Author(changed_by=by), lists=lists)
+        write_catalogue(connection, declared.entries)
+        record_applied(connection, by=by, fingerprint=declared.fingerprint, plan=found.lines)
+    return found
 
 
-def check(connection: Connection, declaration: CatalogueDeclaration) -> None:
-    """Check that the catalogue of the database follows the code.
+def is_newest(connection: Connection, declared: DeclaredCatalogue) -> bool:
+    """Whether the catalogue of the code is the one that was applied last, in one small statement."""
+    return newest_fingerprint(connection) == declared.fingerprint
+
+
+def check(connection: Connection, declaration: Declared) -> list[str]:
+    """Check that code and database go together.
+
+    Returns:
+        What differs and does no harm: descriptions, the status of products, what is not declared any more.
 
     Raises:
-        ConfigurationError: it does not; the message says what differs and what to run.
+        ConfigurationError: they do not; the message says what differs and what to run.
     """
-    changes = list(_changes(declared_catalogue(declaration), read_catalogue(connection)))
-    if changes:
-        shown = [*changes[:_SHOWN], f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else changes
-        lines = "".join(f"\n  {line}" for line in shown)
-        raise ConfigurationError(
-            f"The catalogue in the database does not follow the code. Run `{APPLY_COMMAND}`, which does this:{lines}"
+    declared = _declared(declaration)
+    if is_newest(connection, declared):
+        return []
+    found = list(differences(declared, read_catalogue(connection)))
+    harmful = [f"{one.title}: {one.says}" for one in found if not (one.harmless or one.only_if_concerned)]
+    if harmful:
+        raise ConfigurationError(_mismatch(connection, declared, harmful))
+    return [f"{one.title}: {one.says}" for one in found if one.harmless]
+
+
+def _declared(declaration: Declared) -> DeclaredCatalogue:
+    return declaration if isinstance(declaration, DeclaredCatalogue) else declared_catalogue(declaration)
+
+
+def _require_possible(found: CataloguePlan, *, allow_data_loss: bool, force: bool) -> None:
+    if found.ahead and not force:
+        raise CatalogueRefusedError(
+            f"The database is ahead of the code: a newer catalogue was applied {found.ahead}. Run the code that it is "
+            f"from; or, to go back to this one, `{APPLY_COMMAND} --force`, which does this:\n{found}",
+            plan=found,
+        )
+    if found.refusals:
+        raise CatalogueRefusedError(f"The catalogue cannot be applied:\n{found}", plan=found)
+    if found.consents and not allow_data_loss:
+        raise CatalogueRefusedError(
+            f"Applying the catalogue deletes data; run `{APPLY_COMMAND} --allow-data-loss` if that is right:\n{found}",
+            plan=found,
         )
 
 
-def _changes(declared: Catalogue, stored: Catalogue) -> Iterator[str]:
-    for name, workflow in declared.workflows.items():
-        yield from _entry_changes(f"workflow {name}", workflow, stored.workflows.get(name))
-    for name in sorted(stored.workflows.keys() - declared.workflows.keys()):
-        yield f"workflow {name}: deleted"
-    yield from _resource_type_changes(declared, stored)
-    for name, block in declared.blocks.items():
-        yield from _entry_changes(f"product block {name}", block, stored.blocks.get(name))
-    for name, product in declared.products.items():
-        yield from _entry_changes(f"product {name}", product, stored.products.get(name))
+def _mismatch(connection: Connection, declared: DeclaredCatalogue, harmful: list[str]) -> str:
+    shown = [*harmful[:_SHOWN], f"and {len(harmful) - _SHOWN} more"] if len(harmful) > _SHOWN else harmful
+    lines = "".join(f"\n  {line}" for line in shown)
+    ahead = applied_ahead_of(connection, declared.fingerprint)
+    if ahead:
+        return (
+            f"The database is ahead of the code: a newer catalogue was applied {ahead}. Run the code that it is from. "
+            f"What this code has otherwise:{lines}"
+        )
+    return f"The catalogue in the database does not follow the code. Run `{APPLY_COMMAND}`, which does this:{lines}"
 
 
-def _undeclared(declared: Catalogue, stored: Catalogue) -> Iterator[str]:
-    for name in sorted(stored.products.keys() - declared.products.keys()):
-        yield f"product {name}: not declared any more, left as it is"
-    for name in sorted(stored.blocks.keys() - declared.blocks.keys()):
-        yield f"product block {name}: not declared any more, left as it is"
-
-
-def _resource_type_changes(declared: Catalogue, stored: Catalogue) -> Iterator[str]:
-    for name, description in declared.resource_types.items():
-        present = stored.resource_types.get(name)
-        if present is None:
-            yield f"resource type {name}: new"
-        elif present != description:
-            yield f"resource type {name}: description from {present!r} to {description!r}"
-
-
-def _entry_changes(title: str, declared: Any, stored: Any) -> Iterator[str]:
-    if stored is None:
-        yield f"{title}: new"
-        return
-    for attribute in (field.name for field in fields(declared)):
-        before, after = getattr(stored, attribute), getattr(declared, attribute)
-        label = attribute.replace("_", " ")
-        if isinstance(after, frozenset):
-            yield from _member_changes(f"{title}: {label}", before, after)
-        elif isinstance(after, Mapping):
-            yield from _value_changes(f"{title}: {label}", before, after)
-        elif before != after:
-            yield f"{title}: {label} from {_shown(before)} to {_shown(after)}"
-
-
-def _shown(value: Any) -> str:
-    return repr(str(value) if isinstance(value, StrEnum) else value)
-
-
-def _member_changes(title: str, before: Set[str], after: Set[str]) -> Iterator[str]:
-    if after - before:
-        yield f"{title}: added {', '.join(sorted(after - before))}"
-    if before - after:
-        yield f"{title}: removed {', '.join(sorted(before - after))}"
-
-
-def _value_changes(title: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(before.keys() | after.keys()):
-        if name not in before:
-            yield f"{title}: {name} added, {after[name]!r}"
-        elif name not in after:
-            yield f"{title}: {name} removed"
-        elif not same_json(before[name], after[name]):
-            yield f"{title}: {name} from {before[name]!r} to {after[name]!r}"
+def _lists(declared: Catalogue, stored: Catalogue, renames: Renames) -> frozenset[tuple[str, str]]:
+    """Return the fields that hold lists of blocks, before and after: the name of the holder then, and the field's."""
+    before = (
+        (names.get(name, name), entry.fields)
+        for names, entries in ((renames.products, stored.products), (renames.blocks, stored.blocks))
+        for name, entry in entries.items()
+    )
+    after = (
+        (name, entry.fields) for entries in (declared.products, declared.blocks) for name, entry in entries.items()
+    )
+    return frozenset(
+        (holder, name)
+        for holder, shapes in (*before, *after)
+        for name, shape in (shapes or {}).items()
+        if isinstance(shape, LinkShape) and shape.many
+    )

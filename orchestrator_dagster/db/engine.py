@@ -16,7 +16,8 @@ APPLICATION_NAME = "orchestrator-dagster"
 
 # jit: the planner overestimates recursive statements by far, and would compile each of them for longer than it runs.
 # search_path: for a role that is called like our schema, the default would put what has no schema into ours.
-_SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public"
+# max_parallel_workers_per_gather: for the same reason it would start workers, for parts of a statement that never run.
+_SESSION_SETTINGS = "-c timezone=UTC -c jit=off -c search_path=public -c max_parallel_workers_per_gather=0"
 
 # A worker whose machine vanished is noticed within half a minute, by Postgres too, which then takes back its locks.
 _SESSION_SETTINGS += " -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 _STRING_OR_LARGE_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e\+\d+')
+_EQUAL_IF_SAME = (str, int, bool, type(None))
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -43,6 +44,14 @@ def same_json(one: Any, other: Any) -> bool:
         >>> same_json({"a": 1, "b": None}, {"b": None, "a": 1}), same_json([1], [True])
         (True, False)
     """
+    kind = type(one)
+    if kind is type(other):
+        if kind is dict:
+            return one.keys() == other.keys() and all(same_json(item, other[key]) for key, item in one.items())
+        if kind is list:
+            return len(one) == len(other) and all(map(same_json, one, other))
+        if kind in _EQUAL_IF_SAME:
+            return bool(one == other)
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

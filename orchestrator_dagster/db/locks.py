@@ -16,6 +16,7 @@ from orchestrator_dagster.db.tables import (
 )
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import (
     RelatedSubscription,
@@ -50,6 +51,7 @@ class SubscriptionStanding:
     product_id: UUID
     product_name: str
     product_type: str
+    product_status: ProductLifecycle
     customer_id: str
     status: SubscriptionLifecycle
     insync: bool
@@ -83,6 +85,7 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
             subscriptions,
             products.c.name.label("product_name"),
             products.c.product_type,
+            products.c.status.label("product_status"),
             processes.c.last_status,
             workflows.c.target,
         )
@@ -98,6 +101,7 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
         product_id=row.product_id,
         product_name=row.product_name,
         product_type=row.product_type,
+        product_status=ProductLifecycle(row.product_status),
         customer_id=row.customer_id,
         status=SubscriptionLifecycle(row.status),
         insync=row.insync,

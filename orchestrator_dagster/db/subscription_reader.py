@@ -1,12 +1,12 @@
 """Loading subscriptions and blocks: one statement each, however deep the tree."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, TextClause
+from sqlalchemy import Connection, TextClause
 
 from orchestrator_dagster.db import subscription_statements as statements
+from orchestrator_dagster.db.subscription_documents import SubscriptionDocuments, block_records
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
 from orchestrator_dagster.domain.repository import (
@@ -61,26 +61,30 @@ def load_subscription(connection: Connection, subscription_id: UUID) -> Subscrip
     Raises:
         SubscriptionNotFoundError: there is none with that id.
     """
-    row = connection.execute(statements.LOAD_SUBSCRIPTION, {"subscription_id": subscription_id}).one_or_none()
-    if row is None:
+    return record_of(subscription_id, load_documents(connection, [subscription_id]))
+
+
+def load_subscriptions(connection: Connection, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
+    """Return subscriptions with their trees by id, in one statement; those that do not exist are not among them."""
+    return load_documents(connection, subscription_ids).records()
+
+
+def load_documents(connection: Connection, subscription_ids: Sequence[UUID]) -> SubscriptionDocuments:
+    """Return subscriptions with their trees, in one statement, as what records can be made of any number of times."""
+    parameters = {"subscription_ids": list(subscription_ids)}
+    return SubscriptionDocuments(*connection.execute(statements.LOAD_SUBSCRIPTIONS, parameters).one())
+
+
+def record_of(subscription_id: UUID, documents: SubscriptionDocuments) -> SubscriptionRecord:
+    """Return one of the subscriptions.
+
+    Raises:
+        SubscriptionNotFoundError: it is not among them.
+    """
+    record = documents.records().get(subscription_id)
+    if record is None:
         raise SubscriptionNotFoundError(subscription_id)
-    blocks: Sequence[dict[str, Any]] = row.blocks or []
-    roots = [(block["attribute"], block["subscription_instance_id"]) for block in blocks if _is_root(block, row)]
-    return SubscriptionRecord(
-        subscription_id=row.subscription_id,
-        product=_product_of(row),
-        customer_id=row.customer_id,
-        description=row.description,
-        status=SubscriptionLifecycle(row.status),
-        insync=row.insync,
-        start_date=row.start_date,
-        end_date=row.end_date,
-        note=row.note,
-        version=row.version,
-        fixed_inputs=row.fixed_inputs or {},
-        roots=_by_attribute(roots),
-        blocks=_block_records(blocks),
-    )
+    return record
 
 
 def load_block(connection: Connection, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
@@ -89,10 +93,10 @@ def load_block(connection: Connection, subscription_instance_id: UUID) -> Mappin
     Raises:
         ProductBlockNotFoundError: there is no block with that id.
     """
-    row = connection.execute(statements.LOAD_BLOCK, {"subscription_instance_id": subscription_instance_id}).one()
-    if not row.blocks:
+    blocks = connection.scalar(statements.LOAD_BLOCK, {"subscription_instance_id": subscription_instance_id})
+    if blocks is None:
         raise ProductBlockNotFoundError(subscription_instance_id)
-    return _block_records(row.blocks)
+    return block_records(blocks)
 
 
 def in_use_by(
@@ -125,43 +129,3 @@ def _references(
             )
         )
     return found
-
-
-def _product_of(row: Row[Any]) -> ProductModel:
-    return ProductModel(
-        product_id=row.product_id,
-        name=row.product_name,
-        description=row.product_description,
-        product_type=row.product_type,
-        tag=row.tag,
-        status=ProductLifecycle(row.product_status),
-        created_at=row.product_created_at,
-        end_date=row.product_end_date,
-    )
-
-
-def _is_root(block: dict[str, Any], row: Row[Any]) -> bool:
-    return block["attribute"] is not None and block["subscription_id"] == str(row.subscription_id)
-
-
-def _block_records(blocks: Sequence[dict[str, Any]]) -> dict[UUID, BlockRecord]:
-    records = (
-        BlockRecord(
-            subscription_instance_id=UUID(block["subscription_instance_id"]),
-            owner_subscription_id=UUID(block["subscription_id"]),
-            owner_status=SubscriptionLifecycle(block["status"]),
-            product_block_name=block["product_block"],
-            label=block["label"],
-            values=block["values"],
-            links=_by_attribute(block["links"] or []),
-        )
-        for block in blocks
-    )
-    return {record.subscription_instance_id: record for record in records}
-
-
-def _by_attribute(links: Sequence[tuple[str, str] | Sequence[str]]) -> dict[str, list[UUID]]:
-    grouped: dict[str, list[UUID]] = {}
-    for attribute, block_id in links:
-        grouped.setdefault(attribute, []).append(UUID(block_id))
-    return grouped

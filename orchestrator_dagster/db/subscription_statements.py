@@ -17,51 +17,56 @@ PRODUCT_BLOCK = text("""
     WHERE name = :name
 """)
 
-# The tree starts at all blocks of the subscription and follows what they depend on, into other subscriptions too.
-# UNION, not UNION ALL: a block that was reached before is not followed again, so cycles end.
-# Joined with, the tree would count as a large part of all blocks, and all of them would be read; an array does not.
-LOAD_SUBSCRIPTION = text("""
+# One row of three JSON documents. The tree starts at all blocks of the subscriptions and follows what they depend on,
+# into other subscriptions too. UNION, not UNION ALL: a block that was reached before is not followed again, so cycles
+# end. Postgres takes a tree for a large part of all blocks, and would read all of them: OFFSET 0 and the arrays keep it
+# to the index, block by block.
+LOAD_SUBSCRIPTIONS = text("""
     WITH RECURSIVE tree (subscription_instance_id) AS (
         SELECT subscription_instance_id
         FROM orchestrator.subscription_instances
-        WHERE subscription_id = :subscription_id
+        WHERE subscription_id = ANY(:subscription_ids)
         UNION
         SELECT relation.depends_on_id
         FROM tree
-        JOIN orchestrator.subscription_instance_relations AS relation
-          ON relation.in_use_by_id = tree.subscription_instance_id
+        CROSS JOIN LATERAL (
+            SELECT depends_on_id
+            FROM orchestrator.subscription_instance_relations
+            WHERE in_use_by_id = tree.subscription_instance_id
+            OFFSET 0
+        ) AS relation
+    ), subscription AS (
+        SELECT subscription_id, product_id, customer_id, description, status, insync, start_date, end_date, note,
+               version
+        FROM orchestrator.subscriptions
+        WHERE subscription_id = ANY(:subscription_ids)
+    ), product AS (
+        SELECT product.*,
+               (SELECT json_object_agg(fixed_input.name, fixed_input.value)
+                FROM orchestrator.fixed_inputs AS fixed_input
+                WHERE fixed_input.product_id = product.product_id) AS fixed_inputs
+        FROM orchestrator.products AS product
+        WHERE product.product_id = ANY(ARRAY(SELECT product_id FROM subscription))
     )
-    SELECT subscription.*,
-           product.name AS product_name,
-           product.description AS product_description,
-           product.product_type,
-           product.tag,
-           product.status AS product_status,
-           product.created_at AS product_created_at,
-           product.end_date AS product_end_date,
-           (SELECT json_object_agg(fixed_input.name, fixed_input.value)
-            FROM orchestrator.fixed_inputs AS fixed_input
-            WHERE fixed_input.product_id = product.product_id) AS fixed_inputs,
-           (SELECT json_agg(json_build_object(
-                       'subscription_instance_id', instance.subscription_instance_id,
-                       'subscription_id', instance.subscription_id,
-                       'status', owner.status,
-                       'product_block', block.name,
-                       'label', instance.label,
-                       'values', instance.values,
-                       'attribute', instance.attribute,
-                       'links', (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
-                                                 ORDER BY relation.attribute, relation.position)
-                                 FROM orchestrator.subscription_instance_relations AS relation
-                                 WHERE relation.in_use_by_id = instance.subscription_instance_id)
-                   ) ORDER BY instance.attribute, instance.position)
+    SELECT (SELECT CAST(json_agg(subscription) AS text) FROM subscription) AS subscriptions,
+           (SELECT CAST(json_agg(product) AS text) FROM product) AS products,
+           (SELECT CAST(json_agg(json_build_array(
+                       instance.subscription_instance_id,
+                       instance.subscription_id,
+                       owner.status,
+                       block.name,
+                       instance.label,
+                       instance.values,
+                       instance.attribute,
+                       (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
+                                        ORDER BY relation.attribute, relation.position)
+                        FROM orchestrator.subscription_instance_relations AS relation
+                        WHERE relation.in_use_by_id = instance.subscription_instance_id)
+                   ) ORDER BY instance.attribute, instance.position) AS text)
             FROM orchestrator.subscription_instances AS instance
             JOIN orchestrator.product_blocks AS block USING (product_block_id)
             JOIN orchestrator.subscriptions AS owner USING (subscription_id)
             WHERE instance.subscription_instance_id = ANY(ARRAY(SELECT subscription_instance_id FROM tree))) AS blocks
-    FROM orchestrator.subscriptions AS subscription
-    JOIN orchestrator.products AS product USING (product_id)
-    WHERE subscription.subscription_id = :subscription_id
 """)
 
 LOAD_BLOCK = text("""
@@ -70,21 +75,26 @@ LOAD_BLOCK = text("""
         UNION
         SELECT relation.depends_on_id
         FROM tree
-        JOIN orchestrator.subscription_instance_relations AS relation
-          ON relation.in_use_by_id = tree.subscription_instance_id
+        CROSS JOIN LATERAL (
+            SELECT depends_on_id
+            FROM orchestrator.subscription_instance_relations
+            WHERE in_use_by_id = tree.subscription_instance_id
+            OFFSET 0
+        ) AS relation
     )
-    SELECT json_agg(json_build_object(
-               'subscription_instance_id', instance.subscription_instance_id,
-               'subscription_id', instance.subscription_id,
-               'status', owner.status,
-               'product_block', block.name,
-               'label', instance.label,
-               'values', instance.values,
-               'links', (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
-                                         ORDER BY relation.attribute, relation.position)
-                         FROM orchestrator.subscription_instance_relations AS relation
-                         WHERE relation.in_use_by_id = instance.subscription_instance_id)
-           )) AS blocks
+    SELECT CAST(json_agg(json_build_array(
+               instance.subscription_instance_id,
+               instance.subscription_id,
+               owner.status,
+               block.name,
+               instance.label,
+               instance.values,
+               instance.attribute,
+               (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
+                                ORDER BY relation.attribute, relation.position)
+                FROM orchestrator.subscription_instance_relations AS relation
+                WHERE relation.in_use_by_id = instance.subscription_instance_id)
+           )) AS text)
     FROM orchestrator.subscription_instances AS instance
     JOIN orchestrator.product_blocks AS block USING (product_block_id)
     JOIN orchestrator.subscriptions AS owner USING (subscription_id)
@@ -178,8 +188,10 @@ SAVE_SUBSCRIPTION = text("""
         INSERT INTO orchestrator.subscriptions AS subscription
                (subscription_id, product_id, customer_id, description, status, insync, start_date, end_date, note,
                 held_by)
-        VALUES (:subscription_id, :product_id, :customer_id, :description, :status, :insync, :start_date, :end_date,
-                :note, CAST(:process_id AS uuid))
+        SELECT :subscription_id, :product_id, :customer_id, :description, :status, :insync, :start_date, :end_date,
+               :note, CAST(:process_id AS uuid)
+        WHERE :version = 0
+           OR EXISTS (SELECT FROM orchestrator.subscriptions WHERE subscription_id = :subscription_id)
         ON CONFLICT (subscription_id) DO UPDATE
         SET product_id = excluded.product_id,
             customer_id = excluded.customer_id,
@@ -194,8 +206,9 @@ SAVE_SUBSCRIPTION = text("""
         RETURNING subscription_id, version
     ), history AS (
         INSERT INTO orchestrator.subscription_versions
-               (subscription_id, version, changed_by, process_id, step, changes)
-        SELECT subscription_id, version, :changed_by, CAST(:process_id AS uuid), :step, CAST(:changes AS jsonb)
+               (subscription_id, version, changed_by, process_id, step, changes, undo)
+        SELECT subscription_id, version, :changed_by, CAST(:process_id AS uuid), :step, CAST(:changes AS jsonb),
+               CAST(:undo AS jsonb)
         FROM saved
     ), process AS (
         INSERT INTO orchestrator.processes_subscriptions (process_id, subscription_id)
@@ -214,46 +227,48 @@ LINK_PROCESS = text("""
     ON CONFLICT DO NOTHING
 """)
 
-SAVE_BLOCKS = text("""
+# A place in a list is either removed or written, never both: the parts see the same rows and none of them another's.
+# What a removed block linked goes when the statement ends.
+SAVE_TREE = text("""
     WITH removed AS (
         DELETE FROM orchestrator.subscription_instances
         WHERE subscription_instance_id = ANY(:removed_blocks)
-    )
-    INSERT INTO orchestrator.subscription_instances AS instance
-           (subscription_instance_id, subscription_id, product_block_id, label, values, attribute, position)
-    SELECT given.subscription_instance_id, :subscription_id, block.product_block_id, given.label, given.values,
-           given.attribute, given.position
-    FROM jsonb_to_recordset(CAST(:blocks AS jsonb))
-         AS given (subscription_instance_id uuid, product_block text, label text, values jsonb, attribute text,
-                   position integer)
-    JOIN orchestrator.product_blocks AS block ON block.name = given.product_block
-    ON CONFLICT (subscription_instance_id) DO UPDATE
-    SET product_block_id = excluded.product_block_id,
-        label = excluded.label,
-        values = excluded.values,
-        attribute = excluded.attribute,
-        position = excluded.position
-    WHERE instance.subscription_id = excluded.subscription_id
-""")
-
-# A place in a list is either removed or written, never both: the two parts see the same rows and neither the other.
-SAVE_RELATIONS = text("""
-    WITH given AS (
+    ), written AS (
+        INSERT INTO orchestrator.subscription_instances AS instance
+               (subscription_instance_id, subscription_id, product_block_id, label, values, attribute, position)
+        SELECT given.subscription_instance_id, :subscription_id, block.product_block_id, given.label, given.values,
+               given.attribute, given.position
+        FROM jsonb_to_recordset(CAST(:blocks AS jsonb))
+             AS given (subscription_instance_id uuid, product_block text, label text, values jsonb, attribute text,
+                       position integer)
+        JOIN orchestrator.product_blocks AS block ON block.name = given.product_block
+        ON CONFLICT (subscription_instance_id) DO UPDATE
+        SET product_block_id = excluded.product_block_id,
+            label = excluded.label,
+            values = excluded.values,
+            attribute = excluded.attribute,
+            position = excluded.position
+        WHERE instance.subscription_id = excluded.subscription_id
+        RETURNING subscription_instance_id
+    ), cleared AS (
         SELECT *
         FROM jsonb_to_recordset(CAST(:removed_relations AS jsonb))
              AS given (in_use_by_id uuid, attribute text, position integer)
-    ), removed AS (
+    ), unlinked AS (
         DELETE FROM orchestrator.subscription_instance_relations AS relation
-        USING given
-        WHERE relation.in_use_by_id = ANY(ARRAY(SELECT in_use_by_id FROM given))
-          AND relation.in_use_by_id = given.in_use_by_id
-          AND relation.attribute = given.attribute
-          AND relation.position = given.position
+        USING cleared
+        WHERE relation.in_use_by_id = ANY(ARRAY(SELECT in_use_by_id FROM cleared))
+          AND relation.in_use_by_id = cleared.in_use_by_id
+          AND relation.attribute = cleared.attribute
+          AND relation.position = cleared.position
+    ), linked AS (
+        INSERT INTO orchestrator.subscription_instance_relations (in_use_by_id, attribute, position, depends_on_id)
+        SELECT in_use_by_id, attribute, position, depends_on_id
+        FROM jsonb_to_recordset(CAST(:relations AS jsonb))
+             AS given (in_use_by_id uuid, attribute text, position integer, depends_on_id uuid)
+        ON CONFLICT (in_use_by_id, attribute, position) DO UPDATE
+        SET depends_on_id = excluded.depends_on_id
     )
-    INSERT INTO orchestrator.subscription_instance_relations (in_use_by_id, attribute, position, depends_on_id)
-    SELECT in_use_by_id, attribute, position, depends_on_id
-    FROM jsonb_to_recordset(CAST(:relations AS jsonb))
-         AS given (in_use_by_id uuid, attribute text, position integer, depends_on_id uuid)
-    ON CONFLICT (in_use_by_id, attribute, position) DO UPDATE
-    SET depends_on_id = excluded.depends_on_id
+    SELECT count(*)
+    FROM written
 """)

@@ -70,6 +70,24 @@ class Tree:
         return {block_id for block_id in self.links.values() if block_id not in self.blocks}
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A subscription as it is stored, for a save to compare with.
+
+    Attributes:
+        record: its own fields; its blocks may be left out.
+        tree: all blocks that it owns, reached or not.
+    """
+
+    record: SubscriptionRecord
+    tree: Tree
+
+    @classmethod
+    def of(cls, record: SubscriptionRecord) -> "Stored":
+        """Return a subscription as it was loaded."""
+        return cls(record, stored_tree(record))
+
+
 def stored_tree(record: SubscriptionRecord) -> Tree:
     """Return the tree of a record as it was loaded: all blocks that the subscription owns, reached or not."""
     own = {
@@ -77,7 +95,7 @@ def stored_tree(record: SubscriptionRecord) -> Tree:
         for block_id, block in record.blocks.items()
         if block.owner_subscription_id == record.subscription_id
     }
-    return _tree(record, own)
+    return _tree(record, own, {block_id: block.values for block_id, block in own.items()})
 
 
 def tree_to_save(record: SubscriptionRecord) -> Tree:
@@ -99,17 +117,19 @@ def tree_to_save(record: SubscriptionRecord) -> Tree:
         own[block_id] = block
         _check_links(f"block {block.product_block_name} {block_id}", block.links)
         waiting += [linked for ids in block.links.values() for linked in ids]
-    return _tree(record, own)
+    return _tree(record, own, {block_id: _as_stored(block) for block_id, block in own.items()})
 
 
-def _tree(record: SubscriptionRecord, own: Mapping[UUID, BlockRecord]) -> Tree:
+def _tree(
+    record: SubscriptionRecord, own: Mapping[UUID, BlockRecord], values: Mapping[UUID, Mapping[str, Any]]
+) -> Tree:
     roots = dict(_places(None, record.roots))
     links = roots | {
         place: linked for block_id, block in own.items() for place, linked in _places(block_id, block.links)
     }
     root_places = {block_id: place for place, block_id in roots.items()}
     return Tree(
-        blocks={block_id: _row(block_id, block, root_places.get(block_id)) for block_id, block in own.items()},
+        blocks={block_id: _row(block, values[block_id], root_places.get(block_id)) for block_id, block in own.items()},
         links=links,
         owners={
             linked: record.blocks[linked].owner_subscription_id
@@ -127,11 +147,18 @@ def _places(in_use_by_id: UUID | None, links: Mapping[str, Sequence[UUID]]) -> I
             yield Place(in_use_by_id, attribute, position), block_id
 
 
-def _row(block_id: UUID, block: BlockRecord, root: Place | None) -> BlockRow:
+def _as_stored(block: BlockRecord) -> Mapping[str, Any]:
+    """Return the values of a block as the database will give them back."""
     try:
-        values = from_json(to_json(dict(block.values)))
+        values: Mapping[str, Any] = from_json(to_json(dict(block.values)))
     except (ValueError, TypeError) as error:
-        raise ModelError(f"A value of block {block.product_block_name} {block_id} cannot be stored: {error}") from error
+        raise ModelError(
+            f"A value of block {block.product_block_name} {block.subscription_instance_id} cannot be stored: {error}"
+        ) from error
+    return values
+
+
+def _row(block: BlockRecord, values: Mapping[str, Any], root: Place | None) -> BlockRow:
     return BlockRow(
         product_block_name=block.product_block_name,
         label=block.label,

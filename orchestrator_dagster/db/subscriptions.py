@@ -1,33 +1,28 @@
 """Subscriptions in Postgres: the store that the models load from and save to, and lists for people."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy import Connection, Engine
 
 from orchestrator_dagster.db import subscription_reader, subscription_writer
-from orchestrator_dagster.db.subscription_changes import Changes
+from orchestrator_dagster.db.connected_repository import ConnectedRepository
+from orchestrator_dagster.db.loaded_subscriptions import LoadedSubscriptions
+from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscription_tree import Stored
 from orchestrator_dagster.db.subscription_writer import Author
-from orchestrator_dagster.db.tables import products
-from orchestrator_dagster.db.tables import subscription_versions as versions_table
-from orchestrator_dagster.db.tables import subscriptions as subscriptions_table
-from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
+from orchestrator_dagster.domain.query import Page, SubscriptionQuery
 from orchestrator_dagster.domain.repository import (
     BlockRecord,
     InstanceReference,
     ProductBlockRecord,
     ProductRecord,
-    Repository,
     SubscriptionRecord,
 )
-from orchestrator_dagster.domain.state import copy_of
 
 
-class PostgresRepository:
+class PostgresRepository(ConnectedRepository):
     """The store of models within the transaction of a connection, which the caller begins and ends.
 
     Args:
@@ -35,9 +30,11 @@ class PostgresRepository:
         changed_by: who saves, for the history.
         process_id: the process that saves; subscriptions that it saves are linked to it.
         step: the key of the step that saves, for the history.
+        loaded: the subscriptions that were loaded before, where they are to be remembered for longer.
 
     Attributes:
         connection: where everything is read and written.
+        process_id: the process that saves, if it is one.
         saved: the subscriptions that were saved, by id, as they were then.
     """
 
@@ -48,10 +45,12 @@ class PostgresRepository:
         changed_by: str = "SYSTEM",
         process_id: UUID | None = None,
         step: str | None = None,
+        loaded: LoadedSubscriptions | None = None,
     ) -> None:
         self.connection = connection
+        self.process_id = process_id
         self.saved: dict[UUID, SubscriptionRecord] = {}
-        self._loaded: dict[UUID, SubscriptionRecord] = {}
+        self._loaded = LoadedSubscriptions() if loaded is None else loaded
         self._author = Author(changed_by=changed_by, process_id=process_id, step=step)
 
     def product(self, product_id: UUID) -> ProductRecord:
@@ -64,9 +63,20 @@ class PostgresRepository:
 
     def load_subscription(self, subscription_id: UUID) -> SubscriptionRecord:
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
-        record = subscription_reader.load_subscription(self.connection, subscription_id)
-        self._loaded[subscription_id] = _copy_of(record)
+        documents = subscription_reader.load_documents(self.connection, [subscription_id])
+        record = subscription_reader.record_of(subscription_id, documents)
+        self._loaded.remember(
+            subscription_id, lambda: Stored.of(subscription_reader.record_of(subscription_id, documents))
+        )
         return record
+
+    def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
+        """Return subscriptions and their trees by id; those that do not exist are not among them."""
+        return subscription_reader.load_subscriptions(self.connection, subscription_ids)
+
+    def find_subscriptions(self, query: SubscriptionQuery) -> Page:
+        """Return the subscriptions that fit a query, in its order, `query.limit` of them at most."""
+        return find_subscriptions(self.connection, query)
 
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
@@ -74,10 +84,14 @@ class PostgresRepository:
 
     def save_subscription(self, record: SubscriptionRecord) -> int:
         """Write what differs from what is stored and return the new version; see `Repository`."""
-        loaded = self._loaded.pop(record.subscription_id, None)
-        version = subscription_writer.save_subscription(self.connection, record, self._author, loaded)
+        return self.save_and_return(record).record.version
+
+    def save_and_return(self, record: SubscriptionRecord) -> Stored:
+        """Write what differs from what is stored and return what is stored now."""
+        loaded = self._loaded.take(record.subscription_id)
+        stored = subscription_writer.save_subscription(self.connection, record, self._author, loaded)
         self.saved[record.subscription_id] = record
-        return version
+        return stored
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
@@ -87,17 +101,11 @@ class PostgresRepository:
         """Return the blocks that the given ones use directly, by the given id."""
         return subscription_reader.depends_on(self.connection, subscription_instance_ids)
 
-
-def _copy_of(record: SubscriptionRecord) -> SubscriptionRecord:
-    """Return a copy that stays as it is when the model made of the record is changed."""
-    blocks = {
-        block_id: replace(block, values=copy_of(block.values), links=copy_of(block.links))
-        for block_id, block in record.blocks.items()
-    }
-    return replace(record, roots=copy_of(record.roots), blocks=blocks)
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return nullcontext(self.connection)
 
 
-class AutocommitRepository:
+class AutocommitRepository(ConnectedRepository):
     """The store of models where each call is a transaction of its own, as in a notebook.
 
     Args:
@@ -105,9 +113,12 @@ class AutocommitRepository:
         changed_by: who saves, for the history.
     """
 
+    process_id = None
+
     def __init__(self, engine: Engine, changed_by: str = "SYSTEM") -> None:
         self._engine = engine
         self._changed_by = changed_by
+        self._loaded = LoadedSubscriptions()
 
     def product(self, product_id: UUID) -> ProductRecord:
         """Return a product; raise `ProductNotFoundError` where there is none."""
@@ -124,6 +135,16 @@ class AutocommitRepository:
         with self._transaction() as repository:
             return repository.load_subscription(subscription_id)
 
+    def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
+        """Return subscriptions and their trees by id; those that do not exist are not among them."""
+        with self._transaction() as repository:
+            return repository.load_subscriptions(subscription_ids)
+
+    def find_subscriptions(self, query: SubscriptionQuery) -> Page:
+        """Return the subscriptions that fit a query, in its order, `query.limit` of them at most."""
+        with self._transaction() as repository:
+            return repository.find_subscriptions(query)
+
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
         with self._transaction() as repository:
@@ -132,7 +153,10 @@ class AutocommitRepository:
     def save_subscription(self, record: SubscriptionRecord) -> int:
         """Write what differs from what is stored, commit, and return the new version; see `Repository`."""
         with self._transaction() as repository:
-            return repository.save_subscription(record)
+            stored = repository.save_and_return(record)
+        # not before the commit: what was rolled back may come again as somebody else's version of the same number
+        self._loaded.remember(record.subscription_id, lambda: stored)
+        return stored.record.version
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
@@ -145,115 +169,9 @@ class AutocommitRepository:
             return repository.depends_on(subscription_instance_ids)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Repository]:
+    def _transaction(self) -> Iterator[PostgresRepository]:
         with self._engine.begin() as connection:
-            yield PostgresRepository(connection, changed_by=self._changed_by)
+            yield PostgresRepository(connection, changed_by=self._changed_by, loaded=self._loaded)
 
-
-@dataclass(frozen=True)
-class SubscriptionRow:
-    """A subscription as a list shows it."""
-
-    subscription_id: UUID
-    product_id: UUID
-    product: str
-    product_type: str
-    tag: str
-    customer_id: str
-    description: str
-    status: SubscriptionLifecycle
-    insync: bool
-    held_by: UUID | None
-    start_date: datetime | None
-    end_date: datetime | None
-    version: int
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class SubscriptionVersion:
-    """One change of a subscription.
-
-    Attributes:
-        changes: what changed, as `{path: {"before": …, "after": …}}`.
-    """
-
-    subscription_id: UUID
-    version: int
-    changed_at: datetime
-    changed_by: str
-    process_id: UUID | None
-    step: str | None
-    changes: Changes
-
-
-def subscriptions(
-    connection: Connection,
-    *,
-    product: str | UUID | None = None,
-    product_type: str | None = None,
-    tag: str | None = None,
-    status: SubscriptionLifecycle | str | None = None,
-    customer_id: str | None = None,
-    insync: bool | None = None,
-    limit: int | None = None,
-) -> list[SubscriptionRow]:
-    """Return the subscriptions that fit all that is given, newest first.
-
-    Args:
-        connection: where to look.
-        product: the product's name or id.
-        product_type: the product's type.
-        tag: the product's tag.
-        status: the subscription's status.
-        customer_id: the customer.
-        insync: whether the subscription is in sync.
-        limit: how many to return at most.
-    """
-    wanted = {
-        products.c.product_id if isinstance(product, UUID) else products.c.name: product,
-        products.c.product_type: product_type,
-        products.c.tag: tag,
-        subscriptions_table.c.status: status,
-        subscriptions_table.c.customer_id: customer_id,
-        subscriptions_table.c.insync: insync,
-    }
-    statement = _list_statement().where(*(column == value for column, value in wanted.items() if value is not None))
-    return [
-        SubscriptionRow(**row._asdict() | {"status": SubscriptionLifecycle(row.status)})
-        for row in connection.execute(statement.limit(limit))
-    ]
-
-
-def subscription_versions(connection: Connection, subscription_id: UUID) -> list[SubscriptionVersion]:
-    """Return the history of a subscription, oldest first; empty for one that does not exist."""
-    statement = (
-        select(versions_table)
-        .where(versions_table.c.subscription_id == subscription_id)
-        .order_by(versions_table.c.version)
-    )
-    return [SubscriptionVersion(**row._asdict()) for row in connection.execute(statement)]
-
-
-def _list_statement() -> Select[Any]:
-    subscription = subscriptions_table.c
-    return (
-        select(
-            subscription.subscription_id,
-            products.c.product_id,
-            products.c.name.label("product"),
-            products.c.product_type,
-            products.c.tag,
-            subscription.customer_id,
-            subscription.description,
-            subscription.status,
-            subscription.insync,
-            subscription.held_by,
-            subscription.start_date,
-            subscription.end_date,
-            subscription.version,
-            subscription.created_at,
-        )
-        .join_from(subscriptions_table, products)
-        .order_by(subscription.created_at.desc(), subscription.subscription_id.desc())
-    )
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return self._engine.begin()

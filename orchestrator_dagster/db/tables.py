@@ -22,7 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB, TSVECTOR
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
@@ -30,6 +30,9 @@ from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target
 
 SCHEMA = "orchestrator"
+
+NEVER = "'infinity'::timestamp with time zone"
+"""What a date that is not there counts as in lists: later than all others."""
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -67,6 +70,7 @@ products = Table(
     Column("status", Text, nullable=False),
     _created_at(),
     Column("end_date", DateTime(timezone=True)),
+    Column("fields", JSONB, comment="its root fields and fixed inputs; null: unknown"),
     _one_of("status", ProductLifecycle),
 )
 
@@ -91,6 +95,7 @@ product_blocks = Table(
     Column("status", Text, nullable=False, server_default=ProductLifecycle.ACTIVE),
     _created_at(),
     Column("end_date", DateTime(timezone=True)),
+    Column("fields", JSONB, comment="its fields with their types; null: unknown"),
     _one_of("status", ProductLifecycle),
 )
 
@@ -253,10 +258,10 @@ subscriptions = Table(
     "subscriptions",
     metadata,
     _id("subscription_id"),
-    Column("product_id", ForeignKey(products.c.product_id), nullable=False, index=True),
-    Column("customer_id", Text, nullable=False, index=True),
+    Column("product_id", ForeignKey(products.c.product_id), nullable=False),
+    Column("customer_id", Text, nullable=False),
     Column("description", Text, nullable=False),
-    Column("status", Text, nullable=False, index=True),
+    Column("status", Text, nullable=False),
     Column("insync", Boolean, nullable=False),
     Column(
         "held_by",
@@ -270,7 +275,15 @@ subscriptions = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     _one_of("status", SubscriptionLifecycle),
     CheckConstraint("version > 0", name="version"),
+    # What a list is filtered by comes before what it is sorted by. A date that is not there counts as later than all
+    # others: so a list goes on in the index where the page before ended.
     Index(None, "created_at", "subscription_id"),
+    Index(None, "product_id", "created_at", "subscription_id"),
+    Index(None, "customer_id", "created_at", "subscription_id"),
+    Index(None, "status", "created_at", "subscription_id"),
+    Index("ix_subscriptions_out_of_sync", "created_at", "subscription_id", postgresql_where=text("NOT insync")),
+    Index("ix_subscriptions_start_date", text(f"coalesce(start_date, {NEVER})"), "subscription_id"),
+    Index("ix_subscriptions_end_date", text(f"coalesce(end_date, {NEVER})"), "subscription_id"),
     Index("ix_subscriptions_held_by", "held_by", postgresql_where=text("held_by IS NOT NULL")),
 )
 
@@ -299,6 +312,8 @@ subscription_instances = Table(
     CheckConstraint("position >= 0", name="position"),
     CheckConstraint("jsonb_typeof(values) = 'object'", name="values_are_an_object"),
     UniqueConstraint("subscription_id", "attribute", "position", deferrable=True, initially="DEFERRED"),
+    # finds blocks by what their values contain
+    Index(None, "values", postgresql_using="gin", postgresql_ops={"values": "jsonb_path_ops"}),
 )
 
 subscription_instance_relations = Table(
@@ -331,10 +346,69 @@ subscription_versions = Table(
     Column("process_id", ForeignKey(processes.c.process_id, ondelete="SET NULL")),
     Column("step", Text),
     Column("changes", JSONB, nullable=False, comment="{path: {before, after}}"),
+    Column(
+        "undo",
+        JSONB(none_as_null=True),
+        comment="how to get back to the version before; null for the first one",
+    ),
     CheckConstraint("version > 0", name="version"),
     CheckConstraint("jsonb_typeof(changes) = 'object'", name="changes_are_an_object"),
+    CheckConstraint("jsonb_typeof(undo) = 'object'", name="undo_is_an_object"),
     Index(None, "process_id", postgresql_where=text("process_id IS NOT NULL")),
+    Index(None, "subscription_id", "changed_at"),
+    # finds the subscription that a block was part of before it was removed
+    Index(
+        "ix_subscription_versions_removed_blocks",
+        text("jsonb_path_query_array(undo, '$.blocks.keyvalue() ? (exists (@.value.product_block)).key')"),
+        postgresql_using="gin",
+        postgresql_where=text("jsonb_path_exists(undo, '$.blocks.*.product_block')"),
+    ),
     comment="the history of subscriptions",
+)
+
+subscription_customer_descriptions = Table(
+    "subscription_customer_descriptions",
+    metadata,
+    _id("id"),
+    Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    _created_at(),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    UniqueConstraint("customer_id", "subscription_id", name="uq_subscription_customer_descriptions_customer"),
+    CheckConstraint("version > 0", name="version"),
+    Index(None, "subscription_id"),
+    comment="what a customer calls a subscription",
+)
+
+subscription_metadata = Table(
+    "subscription_metadata",
+    metadata,
+    Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
+    Column("metadata", JSONB, nullable=False),
+    CheckConstraint("jsonb_typeof(metadata) = 'object'", name="metadata_is_an_object"),
+    comment="free data beside a subscription",
+)
+
+subscription_search = Table(
+    "subscription_search",
+    metadata,
+    Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
+    Column("document", TSVECTOR, nullable=False),
+    Index(None, "document", postgresql_using="gin"),
+    comment="the words of each subscription; kept by triggers",
+)
+
+catalogue_changes = Table(
+    "catalogue_changes",
+    metadata,
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("applied_by", Text, nullable=False),
+    Column("package_version", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, index=True, comment="of the catalogue that the code declared"),
+    Column("plan", JSONB, nullable=False, comment="what was done, a line each"),
+    comment="when the catalogue was made to follow the code; the newest row says which code that was",
 )
 
 engine_settings = Table(

@@ -30,8 +30,9 @@ from orchestrator_dagster.domain.repository import (
     ProductBlockRecord,
     current_repository,
 )
+from orchestrator_dagster.domain.stored import Names, earlier_names
 from orchestrator_dagster.domain.tree import descendants
-from orchestrator_dagster.errors import LifecycleError, ModelError, ProductBlockNotFoundError
+from orchestrator_dagster.errors import DefinitionError, LifecycleError, ModelError, ProductBlockNotFoundError
 
 SI = TypeVar("SI")
 """Stands for the block in a list type of one's own: `ListOfPorts = Annotated[list[SI], Len(2, 8)]`."""
@@ -41,7 +42,8 @@ class ProductBlockModel(DomainModel):
     """A product block; the base of all classes of blocks.
 
     A block is declared for its first status with `product_block_name`, and narrowed for later ones with `lifecycle`. A
-    class with neither is abstract: other blocks can inherit from it, and a field of its type takes any of them.
+    class with neither is abstract: other blocks can inherit from it, and a field of its type takes any of them. A block
+    whose name was another once says so beside it, with `renamed_from`: what is stored of it moves along.
 
     Attributes:
         product_block_name: the name in the catalogue; `None` on an abstract class.
@@ -68,6 +70,7 @@ class ProductBlockModel(DomainModel):
     __domain_kind__: ClassVar[str] = "block"
     __names__: ClassVar[frozenset[str]] = frozenset()
     __declares_name__: ClassVar[bool] = False
+    __renamed_from__: ClassVar[tuple[str, ...]] = ()
     product_block_name: ClassVar[str | None] = None
 
     if TYPE_CHECKING:
@@ -83,16 +86,18 @@ class ProductBlockModel(DomainModel):
         *,
         product_block_name: str | None = None,
         lifecycle: Sequence[SubscriptionLifecycle] | None = None,
+        renamed_from: Names | None = None,
         **unknown: Unpack[ConfigDict],
     ) -> None:
         super().__init_subclass__()
-        check_keywords(cls, ["product_block_name", "lifecycle"], unknown)
+        check_keywords(cls, ["product_block_name", "lifecycle", "renamed_from"], unknown)
         check_names(cls, _RESERVED)
         if own_annotations(cls) & {"name"}:
             cls.__declares_name__ = True
         if product_block_name is not None or lifecycle is None:
             cls.__base_type__ = cls
             cls.product_block_name = product_block_name
+            cls.__renamed_from__ = earlier_names(cls.__qualname__, renamed_from)
         else:
             cls.__base_type__ = _family(cls)
             cls.product_block_name = getattr(cls.__base_type__, "product_block_name", None)
@@ -109,8 +114,11 @@ class ProductBlockModel(DomainModel):
         *,
         product_block_name: str | None = None,
         lifecycle: Sequence[SubscriptionLifecycle] | None = None,
+        renamed_from: Names | None = None,
         **_: Any,
     ) -> None:
+        if renamed_from is not None and product_block_name is None:
+            raise DefinitionError(f"{cls.__qualname__}: renamed_from stands beside product_block_name")
         check_definition(cls)
         if product_block_name is not None or lifecycle is None:
             register_specialized_type(cls)

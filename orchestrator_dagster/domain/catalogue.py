@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkflowDeclaration:
-    """A workflow as the catalogue knows it."""
+    """A workflow as the catalogue knows it.
+
+    Attributes:
+        renamed_from: the names that it had before.
+    """
 
     name: str
     target: Target
     description: str
     is_task: bool = False
+    renamed_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class ProductDeclaration:
         model: the subscription class of its active subscriptions.
         fixed_inputs: a value for each fixed input of the model, by name.
         workflows: the names of the workflows that are valid for it.
+        renamed_from: the names that it had before.
     """
 
     name: str
@@ -39,6 +45,7 @@ class ProductDeclaration:
     status: ProductLifecycle = ProductLifecycle.ACTIVE
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
     workflows: tuple[str, ...] = ()
+    renamed_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -93,19 +93,20 @@ def convert_blocks(
         pydantic.ValidationError: a block lacks what its new class asks for.
     """
     nodes = {
-        block.subscription_instance_id: _node(block, status if block.owner_subscription_id == subscription_id else None)
+        block.subscription_instance_id: _node(block, status, is_own=block.owner_subscription_id == subscription_id)
         for block in _walk(models, subscription_id, with_foreign=True)
     }
-    return Tree(nodes, subscription_id).build(target, links)
+    return Tree(nodes).build(target, links)
 
 
-def _node(block: "ProductBlockModel", status: SubscriptionLifecycle | None) -> Node:
+def _node(block: "ProductBlockModel", status: SubscriptionLifecycle, *, is_own: bool) -> Node:
     return Node(
         block_id=block.subscription_instance_id,
         owner_id=block.owner_subscription_id,
+        is_own=is_own,
         name=block.product_block_name or "",
         label=block.label,
-        status=status,
+        status=status if is_own else None,
         links=links_of(block),
         values=lambda target: copied_values(block, target),
         model=block,

@@ -231,6 +231,8 @@ def _parts_annotations(kind: type) -> list[Any]:
 
 def same(left: Any, right: Any) -> bool:
     """Whether two values are equal, of the same types all the way down."""
+    if left is right:
+        return True
     kind = type(left)
     if kind is not type(right):
         return False

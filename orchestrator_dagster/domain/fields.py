@@ -68,10 +68,10 @@ class ValueField:
         return ValueCodec(annotation, self.config)
 
     @cached_property
-    def allows_none(self) -> bool:
-        """Whether a value that was never stored may be read as `None`."""
+    def none_if_missing(self) -> bool:
+        """Whether a value that was never stored is read as `None`: there is no default, and `None` is allowed."""
         bare, _ = _strip(self.info.annotation)
-        return bare in (Any, NoneType) or NoneType in _members(bare)
+        return self.info.is_required() and (bare in (Any, NoneType) or NoneType in _members(bare))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ def own_annotations(cls: type) -> set[str]:
 
 def public_methods(cls: type[DomainModel]) -> frozenset[str]:
     """Return the names that a kind of model offers beside its fields."""
-    offered = {name for base in (cls, DomainModel) for name in base.__dict__ if not name.startswith("_")}
+    bases = [base for base in cls.__mro__ if issubclass(base, DomainModel)]
+    offered = {name for base in bases for name in base.__dict__ if not name.startswith("_")}
     return frozenset(offered - cls.model_fields.keys() - {"model_config"})
 
 

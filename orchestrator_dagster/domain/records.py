@@ -31,20 +31,26 @@ def read_values(model: type["DomainModel"], stored: Mapping[str, Any]) -> dict[s
     for name, at in fields_of(model).values.items():
         if at.key in stored:
             values[name] = at.codec.load(stored[at.key])
-        elif at.info.is_required() and at.allows_none:
+        elif at.none_if_missing:
             values[name] = None
     return values
 
 
 def tree_of_records(records: Mapping[UUID, BlockRecord], subscription_id: UUID | None) -> Tree:
     """Return a tree that builds the blocks of the records."""
-    return Tree({block_id: _node(record) for block_id, record in records.items()}, subscription_id)
+    return Tree(
+        {
+            block_id: _node(record, is_own=record.owner_subscription_id == subscription_id)
+            for block_id, record in records.items()
+        }
+    )
 
 
-def _node(record: BlockRecord) -> Node:
+def _node(record: BlockRecord, *, is_own: bool) -> Node:
     return Node(
         block_id=record.subscription_instance_id,
         owner_id=record.owner_subscription_id,
+        is_own=is_own,
         name=record.product_block_name,
         label=record.label,
         status=record.owner_status,
@@ -179,21 +185,20 @@ def checked_values(model: "DomainModel", path: str) -> dict[str, Any]:
         lines = [f"{_join(path, *item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
         raise ModelError("\n".join([f"{cls.__name__} is not valid:", *lines])) from error
     return {
-        at.key: _dumped(at, given.get(name), getattr(valid, name), _join(path, name))
-        for name, at in fields_of(cls).values.items()
+        at.key: _dumped(at, given.get(name), getattr(valid, name), path) for name, at in fields_of(cls).values.items()
     }
 
 
 def _dumped(at: ValueField, given: Any, valid: Any, path: str) -> Any:
     if not same(given, valid) and given != valid:
         raise ModelError(
-            f"{path}: validation makes {valid!r} of {given!r}; assign such a value instead of changing it in place, "
-            "and let validators give back what they gave before"
+            f"{_join(path, at.name)}: validation makes {valid!r} of {given!r}; assign such a value instead of changing "
+            "it in place, and let validators give back what they gave before"
         )
     try:
         return at.codec.dump(valid)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{_join(path, at.name)}: {error}") from error
 
 
 def _join(*parts: str | int) -> str:

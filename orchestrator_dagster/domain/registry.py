@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle, base_type_of, lookup_specialized_type
+from orchestrator_dagster.domain.lifecycle_validation import LifecycleValidationMode
 from orchestrator_dagster.errors import LifecycleError, ModelError, ProductNotInRegistryError
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ S = TypeVar("S", bound="SubscriptionModel")
 class SubscriptionModelRegistry(dict[str, "type[SubscriptionModel]"]):
     """The classes of subscriptions by the name of their product; several products may have the same class.
 
+    Attributes:
+        lifecycle_validation: what happens when a step asks for a more specialised class than the status does.
+
     Raises:
         TypeError: on every way to put something in, if it is not a class of subscriptions.
 
@@ -23,6 +27,8 @@ class SubscriptionModelRegistry(dict[str, "type[SubscriptionModel]"]):
         SUBSCRIPTION_MODEL_REGISTRY.update({"Node Cisco": Node, "Node Nokia": Node})
         ```
     """
+
+    lifecycle_validation: LifecycleValidationMode = LifecycleValidationMode.LOOSE
 
     def __init__(self, *args: Any, **kwargs: "type[SubscriptionModel]") -> None:
         super().__init__()

@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductModel
+from orchestrator_dagster.domain.query import Page, SubscriptionQuery, SubscriptionRow
+from orchestrator_dagster.domain.value_filter import ValueFilter
 from orchestrator_dagster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from orchestrator_dagster.domain.customer_description import CustomerDescription
+    from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
+    from orchestrator_dagster.domain.subscription import SubscriptionModel
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,10 @@ class InstanceReference:
 class Repository(Protocol):
     """Where models are loaded from and saved to."""
 
+    @property
+    def process_id(self) -> UUID | None:
+        """The process that loads and saves, if it is one."""
+
     def product(self, product_id: UUID) -> ProductRecord:
         """Return a product; raise `ProductNotFoundError` where there is none."""
 
@@ -113,6 +124,27 @@ class Repository(Protocol):
 
     def load_subscription(self, subscription_id: UUID) -> SubscriptionRecord:
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
+
+    def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
+        """Return subscriptions and their trees by id, in one go; those that do not exist are not among them.
+
+        A store does not remember what it loads this way, so that any number can be loaded.
+        """
+
+    def find_subscriptions(self, query: SubscriptionQuery) -> Page:
+        """Return the subscriptions that fit a query, in its order, `query.limit` of them at most."""
+
+    def subscription_as_of(
+        self, subscription_id: UUID, *, version: int | None = None, at: datetime | None = None
+    ) -> SubscriptionRecord:
+        """Return a subscription and its tree as of a version or a moment, blocks of other subscriptions included.
+
+        Raises:
+            TypeError: not exactly one of `version` and `at` is given.
+            SubscriptionNotFoundError: there is no such subscription.
+            HistoryNotFoundError: it has no such version, or did not exist at that moment.
+            HistoryIncompleteError: a change that came later was not recorded in a way that can be undone.
+        """
 
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
@@ -133,6 +165,44 @@ class Repository(Protocol):
 
     def depends_on(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that the given ones use directly, by the given id."""
+
+    def subscription_row(self, subscription_id: UUID, *, for_update: bool = False) -> SubscriptionRow:
+        """Return a subscription without its blocks; raise `SubscriptionNotFoundError` where there is none.
+
+        Args:
+            subscription_id: the subscription.
+            for_update: keep others from changing it until the transaction ends.
+        """
+
+    def subscriptions_with_value(
+        self, value: ValueFilter, status: Sequence[SubscriptionLifecycle]
+    ) -> Sequence[SubscriptionRow]:
+        """Return the subscriptions of which any block has a value, oldest first; `value` names no attributes."""
+
+    def related_subscriptions(self, query: "RelatedQuery", *, in_use_by: bool) -> "Sequence[RelatedSubscriptionRow]":
+        """Return the subscriptions that use one, or that it depends on; the nearest first."""
+
+    def product_difference(self, model: "type[SubscriptionModel]", product_id: UUID) -> dict[str, Any]:
+        """Return where the catalogue differs from what a model declares; see `diff_product_in_database`."""
+
+    def customer_descriptions(self, subscription_id: UUID) -> "Sequence[CustomerDescription]":
+        """Return what customers call a subscription, by customer."""
+
+    def save_customer_description(
+        self, customer_id: str, subscription_id: UUID, description: str, version: int | None
+    ) -> "CustomerDescription":
+        """Store what a customer calls a subscription, in place of that version; see `CustomerDescription`."""
+
+    def remove_customer_description(
+        self, customer_id: str, subscription_id: UUID, version: int | None
+    ) -> "CustomerDescription | None":
+        """Remove what a customer calls a subscription if it has that version, and return it."""
+
+    def subscription_metadata(self, subscription_id: UUID) -> dict[str, Any] | None:
+        """Return the metadata of a subscription, if it has any."""
+
+    def save_subscription_metadata(self, subscription_id: UUID, metadata: Mapping[str, Any] | None) -> None:
+        """Store the metadata of a subscription, or remove it."""
 
 
 _current: ContextVar[Repository | None] = ContextVar("orchestrator_repository", default=None)

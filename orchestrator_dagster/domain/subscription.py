@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self, Unpack, cast
 from uuid import UUID, uuid4
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from orchestrator_dagster.domain.block import ProductBlockModel, new_blocks
@@ -18,22 +18,17 @@ from orchestrator_dagster.domain.lifecycle import (
     validate_lifecycle_change,
 )
 from orchestrator_dagster.domain.model import (
-    DomainModel,
     check_definition,
     check_keywords,
     check_names,
     public_methods,
 )
 from orchestrator_dagster.domain.product import ProductModel
-from orchestrator_dagster.domain.records import read_values, record_of, tree_of_records
+from orchestrator_dagster.domain.records import read_values, record_of
 from orchestrator_dagster.domain.registry import SUBSCRIPTION_MODEL_REGISTRY
-from orchestrator_dagster.domain.repository import SubscriptionRecord, current_repository
-from orchestrator_dagster.errors import (
-    LifecycleError,
-    ModelError,
-    ProductNotFoundError,
-    SubscriptionNotFoundError,
-)
+from orchestrator_dagster.domain.repository import current_repository
+from orchestrator_dagster.domain.subscription_loading import LoadedModel
+from orchestrator_dagster.errors import LifecycleError, ProductNotFoundError
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -44,7 +39,7 @@ UtcDatetime = Annotated[datetime, AfterValidator(_in_utc)]
 """A moment in UTC; one without a zone is taken to be in UTC."""
 
 
-class SubscriptionModel(DomainModel):
+class SubscriptionModel(LoadedModel):
     """A subscription to a product; the base of all classes of subscriptions.
 
     A subscription is declared for its first status with `is_base=True`, and narrowed for later ones with `lifecycle`.
@@ -207,61 +202,6 @@ class SubscriptionModel(DomainModel):
         )
 
     @classmethod
-    def from_subscription(cls, subscription_id: UUID | str) -> Self:
-        """Load a subscription.
-
-        Args:
-            subscription_id: its id.
-
-        Returns:
-            The subscription. Called on `SubscriptionModel` itself, it has the class that the registry has for its
-            product, specialised for its status; called on any other class, it has that class.
-
-        Raises:
-            SubscriptionNotFoundError: there is no such subscription.
-            ProductNotInRegistryError: its product is not in `SUBSCRIPTION_MODEL_REGISTRY`.
-            LifecycleError: the class is too general for its status.
-            ModelError: it is a subscription to a product of another kind.
-            pydantic.ValidationError: what is stored does not fit the class.
-
-        Example:
-            ```python
-            node = Node.from_subscription(subscription_id)
-            ```
-        """
-        if not isinstance(subscription_id, UUID | str):
-            raise TypeError(f"subscription_id is of type {type(subscription_id)} instead of UUID | UUIDstr")
-        found_id = _as_id(subscription_id)
-        if found_id is None:
-            raise SubscriptionNotFoundError(subscription_id)
-        record = current_repository().load_subscription(found_id)
-        model = SUBSCRIPTION_MODEL_REGISTRY.class_for(cls, record.product.name, record.status)
-        return model._from_record(record)
-
-    @classmethod
-    def _from_record(cls, record: SubscriptionRecord) -> Self:
-        unknown = sorted(key for key, ids in record.roots.items() if ids and key not in cls.root_block_types())
-        if unknown:
-            raise ModelError(f"Subscription {record.subscription_id} has blocks that {cls} lacks: {', '.join(unknown)}")
-        tree = tree_of_records(record.blocks, record.subscription_id)
-        return cls._validated(
-            {
-                "product": record.product,
-                "customer_id": record.customer_id,
-                "subscription_id": record.subscription_id,
-                "description": record.description,
-                "status": record.status,
-                "insync": record.insync,
-                "start_date": record.start_date,
-                "end_date": record.end_date,
-                "note": record.note,
-                "version": record.version,
-                **read_values(cls, record.fixed_inputs),
-                **tree.build(cls, record.roots),
-            },
-        )
-
-    @classmethod
     def from_other_lifecycle(
         cls, other: "SubscriptionModel", status: SubscriptionLifecycle, skip_validation: bool = False
     ) -> Self:
@@ -382,12 +322,27 @@ class SubscriptionModel(DomainModel):
         self.version = current_repository().save_subscription(record_of(self))
 
     @classmethod
-    def _validated(cls, data: dict[str, Any]) -> Self:
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            error.add_note(f"in subscription {data['subscription_id']}")
-            raise
+    def diff_product_in_database(cls, product_id: UUID | str) -> dict[str, Any]:
+        """Return where a product in the database differs from what this class, with its family, declares.
+
+        Args:
+            product_id: the product.
+
+        Returns:
+            What only one side has, as sets of names, by the product's name: `missing_product_blocks_in_db`,
+            `missing_product_blocks_in_model`, `missing_fixed_inputs_in_db`, `missing_fixed_inputs_in_model` and
+            `missing_in_depends_on_blocks`, which has the same of blocks and of resource types by the name of each block
+            that differs. What would be empty is not there, so that all of it is `{}` where nothing differs, or where
+            there is no such product.
+
+        Example:
+            ```python
+            Node.diff_product_in_database(product_id)
+            # {"Node": {"missing_in_depends_on_blocks": {"Node": {"missing_resource_types_in_db": {"site"}}}}}
+            ```
+        """
+        known_id = _as_id(product_id)
+        return {} if known_id is None else current_repository().product_difference(cls, known_id)
 
 
 _FIELDS = frozenset(SubscriptionModel.model_fields)

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 B = TypeVar("B", bound="ProductBlockModel")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Node:
-    """One block of a tree that is to be built.
+    """One block of a tree that is to be built; two nodes are the same only if they are one object.
 
     Attributes:
         block_id: the block's id.
         owner_id: the subscription that it is part of.
+        is_own: whether that is the subscription whose tree it is.
         name: the name of its product block.
         label: free text.
         status: the status that decides its class where the field leaves a choice; `None` if nothing is known.
@@ -46,6 +47,7 @@ class Node:
 
     block_id: UUID
     owner_id: UUID
+    is_own: bool
     name: str
     label: str | None
     status: SubscriptionLifecycle | None
@@ -54,19 +56,22 @@ class Node:
     model: "ProductBlockModel | None" = None
 
 
+Children = Sequence[tuple[BlockField, Sequence[Node]]]
+"""The nodes that stand in each field of a class, the empty fields included."""
+
+
 @dataclass
 class Tree:
     """The blocks that can be reached from a subscription or a block.
 
     Args:
         nodes: the blocks by id.
-        subscription_id: the subscription whose tree it is; `None` if it is a single block's.
     """
 
     nodes: Mapping[UUID, Node]
-    subscription_id: UUID | None
-    _classes: "dict[UUID, type[ProductBlockModel]]" = field(default_factory=dict)
-    _built: "dict[UUID, ProductBlockModel]" = field(default_factory=dict)
+    _classes: "dict[Node, type[ProductBlockModel]]" = field(default_factory=dict)
+    _children: dict[Node, Children] = field(default_factory=dict)
+    _built: "dict[Node, ProductBlockModel]" = field(default_factory=dict)
 
     def build(self, model: type["DomainModel"], links: Mapping[str, Sequence[UUID]]) -> dict[str, Any]:
         """Return the blocks of the fields of a model, by attribute.
@@ -79,124 +84,132 @@ class Tree:
             ModelError: a block does not fit its field, or is missing.
             pydantic.ValidationError: a block's values do not fit its class.
         """
-        self._choose_classes([(at, block_id) for at in _block_fields(model) for block_id in links.get(at.key, ())])
-        for ids in links.values():
-            for block_id in ids:
-                if block_id in self._classes:
-                    self._make(block_id)
-        return {
-            at.name: value
-            for at in _block_fields(model)
-            for value in _field_value(at, [self._built[block_id] for block_id in links.get(at.key, ())])
-        }
+        roots = self._children_of(model, links)
+        self._choose_classes(roots)
+        for _, nodes in roots:
+            for node in nodes:
+                self._make(node)
+        blocks: dict[str, Any] = {}
+        for at, nodes in roots:
+            _put(blocks, at, [self._built[node] for node in nodes])
+        return blocks
 
     def build_block(self, cls: type[B], block_id: UUID) -> B:
         """Return one block as an instance of a class."""
-        self._classes[block_id] = cls
-        self._choose_classes(self._children(block_id))
-        self._make(block_id)
-        built = self._built[block_id]
+        node = self.nodes[block_id]
+        self._choose_classes(self._give_class(node, cls))
+        self._make(node)
+        built = self._built[node]
         assert isinstance(built, cls)  # noqa: S101
         return built
 
-    def _choose_classes(self, pending: list[tuple[BlockField, UUID]]) -> None:
+    def _children_of(self, model: type["DomainModel"], links: Mapping[str, Sequence[UUID]]) -> Children:
+        return [
+            (at, [self._node(at, block_id) for block_id in links.get(at.key, ())])
+            for at in fields_of(model).blocks.values()
+        ]
+
+    def _node(self, at: BlockField, block_id: UUID) -> Node:
+        node = self.nodes.get(block_id)
+        if node is None:
+            raise ModelError(f"Field {at.name} refers to block {block_id}, which was not loaded")
+        return node
+
+    def _give_class(self, node: Node, cls: type["ProductBlockModel"]) -> Children:
+        self._classes[node] = cls
+        children = self._children[node] = self._children_of(cls, node.links)
+        return children
+
+    def _choose_classes(self, children: Children) -> None:
+        pending = [(at, node) for at, nodes in children for node in nodes]
         while pending:
-            at, block_id = pending.pop()
-            chosen = self._class_for(at, self._node(at, block_id))
-            present = self._classes.get(block_id)
+            at, node = pending.pop()
+            chosen = _class_for(at, node)
+            present = self._classes.get(node)
             if present is not None and issubclass(present, chosen):
                 continue
             if present is not None and not issubclass(chosen, present):
-                raise ModelError(f"Block {block_id} is asked for as {present} and, by field {at.name}, as {chosen}")
-            self._classes[block_id] = chosen
-            if not self._stays(block_id):
-                pending += self._children(block_id)
+                raise ModelError(
+                    f"Block {node.block_id} is asked for as {present} and, by field {at.name}, as {chosen}"
+                )
+            below = self._give_class(node, chosen)
+            if not self._stays(node):
+                pending += [(inner, child) for inner, nodes in below for child in nodes]
 
-    def _children(self, block_id: UUID) -> list[tuple[BlockField, UUID]]:
-        links = self.nodes[block_id].links
-        return [(at, child) for at in _block_fields(self._classes[block_id]) for child in links.get(at.key, ())]
-
-    def _class_for(self, at: BlockField, node: Node) -> type["ProductBlockModel"]:
-        if node.model is not None and not self._is_own(node) and isinstance(node.model, at.types):
-            return type(node.model)
-        exact = [member for member in at.types if member.product_block_name == node.name]
-        candidates = exact or [found for found in _descendants(at) if found.product_block_name == node.name]
-        if not candidates:
-            names = ", ".join(member.product_block_name or member.__name__ for member in at.types)
-            raise ModelError(f"Block {node.block_id} is a {node.name}, but field {at.name} takes {names}")
-        if len(exact) == 1 and self._is_own(node):
-            return exact[0]
-        fitting = lookup_specialized_type(candidates[-1], node.status)
-        if fitting in candidates or (exact and issubclass(fitting, tuple(exact))):
-            return fitting
-        return next(found for found in candidates if found.__base_type__ is candidates[-1].__base_type__)
-
-    def _make(self, root: UUID) -> None:
+    def _make(self, root: Node) -> None:
         """Make a block, after all that it uses, without recursion: trees can be deep."""
-        open_ids: set[UUID] = set()
+        open_nodes: set[Node] = set()
         stack = [root]
         while stack:
-            block_id = stack[-1]
-            if block_id in self._built:
+            node = stack[-1]
+            if node in self._built:
                 stack.pop()
-            elif block_id in open_ids or self._stays(block_id):
+            elif node in open_nodes or self._stays(node):
                 stack.pop()
-                open_ids.discard(block_id)
-                self._built[block_id] = self._made(block_id)
+                open_nodes.discard(node)
+                self._built[node] = self._made(node)
             else:
-                open_ids.add(block_id)
-                stack += self._needed(block_id, open_ids)
+                open_nodes.add(node)
+                stack += self._needed(node, open_nodes)
 
-    def _needed(self, block_id: UUID, open_ids: set[UUID]) -> Iterator[UUID]:
-        node = self.nodes[block_id]
-        for at, child in self._children(block_id):
-            if child in open_ids and self._is_own(node) and self._is_own(self.nodes[child]):
-                raise ModelError(f"Block {child} uses itself, by way of field {at.name} of block {block_id}")
-            if child not in open_ids and not self._closes(node, child):
-                yield child
+    def _needed(self, node: Node, open_nodes: set[Node]) -> Iterator[Node]:
+        for at, children in self._children[node]:
+            for child in children:
+                if child not in open_nodes:
+                    if not _closes(node, child):
+                        yield child
+                elif node.is_own and child.is_own:
+                    raise ModelError(
+                        f"Block {child.block_id} uses itself, by way of field {at.name} of block {node.block_id}"
+                    )
 
-    def _closes(self, node: Node, child: UUID) -> bool:
-        """Whether a foreign block leads back into the subscription's own tree."""
-        target = self.nodes[child]
-        return self._is_own(target) and not self._is_own(node) and any(target.links.values())
-
-    def _made(self, block_id: UUID) -> "ProductBlockModel":
-        node = self.nodes[block_id]
-        if node.model is not None and self._stays(block_id):
+    def _made(self, node: Node) -> "ProductBlockModel":
+        if node.model is not None and self._stays(node):
             return node.model
-        cls = self._classes[block_id]
-        blocks: dict[str, Any] = {}
-        for at in _block_fields(cls):
-            children = [self._child(node, child) for child in node.links.get(at.key, ())]
-            blocks.update((at.name, value) for value in _field_value(at, children))
+        cls = self._classes[node]
+        data = _base_values(node) | node.values(cls)
+        for at, children in self._children[node]:
+            _put(data, at, [self._child(node, child) for child in children])
         try:
-            return cls.model_validate(_base_values(node) | node.values(cls) | blocks)
+            return cls.model_validate(data)
         except ValidationError as error:
-            error.add_note(f"in block {node.name} {block_id} of subscription {node.owner_id}")
+            error.add_note(f"in block {node.name} {node.block_id} of subscription {node.owner_id}")
             raise
 
-    def _child(self, node: Node, child: UUID) -> "ProductBlockModel":
-        if child in self._built and not self._closes(node, child):
-            return self._built[child]
-        target = self.nodes[child]
+    def _child(self, node: Node, child: Node) -> "ProductBlockModel":
+        built = self._built.get(child)
+        if built is not None and not _closes(node, child):
+            return built
         cls = self._classes[child]
         blocks: dict[str, Any] = {}
-        for at in _block_fields(cls):
+        for at in fields_of(cls).blocks.values():
             if at.many or at.optional:
                 blocks[at.name] = [] if at.many else None
-        return cls.model_construct(**_base_values(target), **target.values(cls), **blocks)
+        return cls.model_construct(**_base_values(child), **child.values(cls), **blocks)
 
-    def _node(self, at: BlockField, block_id: UUID) -> Node:
-        if block_id not in self.nodes:
-            raise ModelError(f"Field {at.name} refers to block {block_id}, which was not loaded")
-        return self.nodes[block_id]
+    def _stays(self, node: Node) -> bool:
+        return node.model is not None and not node.is_own and type(node.model) is self._classes[node]
 
-    def _is_own(self, node: Node) -> bool:
-        return node.owner_id == self.subscription_id
 
-    def _stays(self, block_id: UUID) -> bool:
-        node = self.nodes[block_id]
-        return node.model is not None and not self._is_own(node) and type(node.model) is self._classes[block_id]
+def _class_for(at: BlockField, node: Node) -> type["ProductBlockModel"]:
+    if node.model is not None and not node.is_own and isinstance(node.model, at.types):
+        return type(node.model)
+    exact = [member for member in at.types if member.product_block_name == node.name]
+    if len(exact) == 1 and node.is_own:
+        return exact[0]
+    candidates = exact or [found for found in _descendants(at) if found.product_block_name == node.name]
+    if not candidates:
+        names = ", ".join(member.product_block_name or member.__name__ for member in at.types)
+        raise ModelError(f"Block {node.block_id} is a {node.name}, but field {at.name} takes {names}")
+    fitting = lookup_specialized_type(candidates[-1], node.status)
+    if fitting in candidates or (exact and issubclass(fitting, tuple(exact))):
+        return fitting
+    return next(found for found in candidates if found.__base_type__ is candidates[-1].__base_type__)
+
+
+def _closes(node: Node, child: Node) -> bool:
+    """Whether a foreign block leads back into the subscription's own tree."""
+    return child.is_own and not node.is_own and any(child.links.values())
 
 
 def descendants(cls: type[B]) -> Iterator[type[B]]:
@@ -218,21 +231,17 @@ def _descendants(at: BlockField) -> "Iterator[type[ProductBlockModel]]":
         yield from descendants(member)
 
 
-def _block_fields(model: type["DomainModel"]) -> Sequence[BlockField]:
-    return tuple(fields_of(model).blocks.values())
-
-
-def _field_value(at: BlockField, blocks: Sequence["ProductBlockModel"]) -> Iterator[Any]:
-    """Yield the value of a field; nothing where the field's default, or the lack of one, decides."""
+def _put(values: dict[str, Any], at: BlockField, blocks: "list[ProductBlockModel]") -> None:
+    """Give a field its blocks; nothing where the field's default, or the lack of one, decides."""
     if at.many:
         empty_is_none = at.optional and (at.info.is_required() or at.info.default is None)
-        yield None if empty_is_none and not blocks else list(blocks)
+        values[at.name] = None if empty_is_none and not blocks else blocks
     elif len(blocks) > 1:
         raise ModelError(f"Field {at.name} takes one block, but {len(blocks)} are linked")
     elif blocks:
-        yield blocks[0]
+        values[at.name] = blocks[0]
     elif at.optional:
-        yield None
+        values[at.name] = None
 
 
 def _base_values(node: Node) -> dict[str, Any]:

@@ -11,13 +11,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from enum import Enum, Flag
 from functools import cache, cached_property
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, RootModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from orchestrator_dagster.domain.exact import decode, encode, is_storable_text, parts_of, reachable_types, same
+from orchestrator_dagster.domain.state import copy_of
 from orchestrator_dagster.errors import ModelError
 
 EXACT = "$exact"
@@ -46,6 +51,8 @@ class ValueCodec:
         self._annotation = annotation
         self._config = config
         self._plain = _is_plain(annotation)
+        self._bare = self._plain and not _has_metadata(annotation)
+        self._text_type = _text_type(annotation)
 
     def dump(self, value: Any) -> Any:
         """Return a valid value as JSON.
@@ -54,8 +61,9 @@ class ValueCodec:
             ModelError: a model in it was made invalid in place, or what would be stored does not read back as the
                 same value.
         """
-        if self._plain and _is_plain_scalar(value):
-            return value
+        quick = self._quick(value)
+        if quick is not _NOTHING:
+            return quick
         if not self._plain:
             check_parts(value)
         data = self._natural(value)
@@ -77,11 +85,21 @@ class ValueCodec:
         if isinstance(data, dict) and data.keys() == {EXACT}:
             return decode(data[EXACT], self._types)
         if self._plain:
-            return data
+            return copy_of(data)
         try:
-            return self._adapter.validate_json(json.dumps(data))
+            return self._adapter.validate_json(to_json(data))
         except ValidationError:
             return data
+
+    def _quick(self, value: Any) -> Any:
+        """Return the JSON of a value of which nobody need ask whether it reads back."""
+        if self._plain and _is_plain_scalar(value):
+            return value
+        if self._text_type is not None and (value is None or type(value) is self._text_type):
+            return None if value is None else str(getattr(value, "value", value))
+        if self._bare and _is_plain_data(value):
+            return copy_of(value)
+        return _NOTHING
 
     def _natural(self, value: Any) -> Any:
         try:
@@ -131,6 +149,39 @@ def _is_plain_scalar(value: Any) -> bool:
     if kind is str:
         return is_storable_text(value)
     return kind is bool or kind is NoneType or (kind is int and abs(value) < _LARGEST_PLAIN_INTEGER)
+
+
+def _is_plain_data(value: Any) -> bool:
+    if type(value) is list:
+        return all(map(_is_plain_data, value))
+    if type(value) is dict:
+        return value.keys() != {EXACT} and all(
+            type(key) is str and is_storable_text(key) and _is_plain_data(item) for key, item in value.items()
+        )
+    return _is_plain_scalar(value)
+
+
+def _has_metadata(annotation: Any) -> bool:
+    """Whether there may be validators and serializers in an annotation."""
+    return get_origin(annotation) is Annotated or any(map(_has_metadata, get_args(annotation)))
+
+
+_TEXT_TYPES = (UUID, IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
+
+
+def _text_type(annotation: Any) -> type | None:
+    """Return the one type of an annotation, besides `None`, whose values are the text that JSON has for them."""
+    if annotation in _TEXT_TYPES:
+        return cast("type", annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Enum) and not issubclass(annotation, Flag):
+        if hasattr(annotation, "__get_pydantic_core_schema__"):
+            return None
+        texts = [type(member.value) is str and is_storable_text(member.value) for member in annotation]
+        return annotation if texts and all(texts) else None
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member is not NoneType]
+        return _text_type(members[0]) if len(members) == 1 else None
+    return None
 
 
 def _as_stored(data: Any) -> Any:

@@ -1,14 +1,15 @@
 """From a workflow to Dagster's job."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
-from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
+from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.forms.launchpad import launchpad_config
 from orchestrator_dagster.jobs import tags
+from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
 from orchestrator_dagster.jobs.run import WorkflowRun
 from orchestrator_dagster.jobs.start_form import first_page
 from orchestrator_dagster.jobs.workflow import Workflow
@@ -19,7 +20,7 @@ from orchestrator_dagster.resources.database import DATABASE
 def job_for(
     workflow: Workflow,
     *,
-    products: Sequence[str] = (),
+    products: Mapping[str, ProductLifecycle] | None = None,
     resources: Mapping[str, Any] | None = None,
     log_level: str = "DEBUG",
 ) -> dg.JobDefinition:
@@ -27,7 +28,7 @@ def job_for(
 
     Args:
         workflow: the workflow.
-        products: the products that it is valid for, for the Launchpad to show.
+        products: the products that it is valid for with their status, for the Launchpad to show.
         resources: all that the steps need. Without them whoever loads the job gives it the resource `orchestrator`
             and those of the steps.
         log_level: from which level on the console shows what Dagster logs.
@@ -58,14 +59,12 @@ def job_for(
     )
 
 
-def workflow_run_resource(
-    workflows: Mapping[str, Workflow], declaration: CatalogueDeclaration
-) -> dg.ResourceDefinition:
+def workflow_run_resource(workflows: Mapping[str, Workflow], catalogue: DatabaseCatalogue) -> dg.ResourceDefinition:
     """Return the resource that runs the steps of a job: a `WorkflowRun` for each Dagster run.
 
     Args:
         workflows: the workflows by name, which is also their job's.
-        declaration: the catalogue, for a database that has none.
+        catalogue: makes sure that the database goes together with the code.
     """
 
     def workflow_run(context: dg.InitResourceContext) -> Iterator[WorkflowRun]:
@@ -74,7 +73,7 @@ def workflow_run_resource(
             raise DefinitionError("Steps run in a job only")
         workflow, database = workflows[run.job_name], getattr(context.resources, DATABASE)
         run_tags = tags.RunTags(run, context.instance, context.log)
-        workflow_run = WorkflowRun(workflow, database, declaration, run_tags, context.log)
+        workflow_run = WorkflowRun(workflow, database, catalogue, run_tags, context.log)
         try:
             yield workflow_run
         finally:

@@ -1,6 +1,6 @@
 """Lists that show themselves as tables in a notebook."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any, TypeVar
@@ -9,7 +9,15 @@ _Row = TypeVar("_Row")
 
 
 class Listing(list[_Row]):
-    """A list of rows; a notebook shows it as a table."""
+    """A list of rows; a notebook shows it as a table.
+
+    Attributes:
+        next: of a list that comes in pages, what to give as `after` for the next one; `None` where there is none.
+    """
+
+    def __init__(self, rows: Iterable[_Row] = (), following: str | None = None) -> None:
+        super().__init__(rows)
+        self.next = following
 
     def _repr_html_(self) -> str:
         if not self:

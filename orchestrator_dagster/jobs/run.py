@@ -7,13 +7,12 @@ from typing import Any
 import dagster as dg
 from pydantic_core import to_jsonable_python
 
-from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import InputError, OrchestratorError, ProcessStateError, RefusalError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.attach import attach
-from orchestrator_dagster.jobs.catalogue import fill_if_empty
+from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.process import ProcessRun, StepFailedError, StepOutcome, text_of
 from orchestrator_dagster.resources.database import Database
@@ -26,13 +25,13 @@ class WorkflowRun:
         self,
         workflow: Workflow,
         database: Database,
-        declaration: CatalogueDeclaration,
+        catalogue: DatabaseCatalogue,
         run_tags: tags.RunTags,
         log: Logger,
     ) -> None:
         self._workflow = workflow
         self._database = database
-        self._declaration = declaration
+        self._catalogue = catalogue
         self._tags = run_tags
         self._log = log
         self._process: ProcessRun | None = None
@@ -74,7 +73,7 @@ class WorkflowRun:
 
     def _attach(self, context: dg.OpExecutionContext, first_step: str) -> ProcessRun:
         engine = self._database.engine
-        fill_if_empty(engine, self._declaration)
+        self._catalogue.make_ready(engine)
         process = attach(engine, self._workflow, context.run, first_step=first_step, instance=context.instance)
         self._process = process
         self._say_that_it_runs(process, first_step)

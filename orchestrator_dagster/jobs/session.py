@@ -4,8 +4,9 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID, uuid4
 
 import dagster as dg
@@ -14,19 +15,24 @@ from sqlalchemy import Engine
 
 from orchestrator_dagster.db.processes import ProcessRow, create_resume_token, find_processes, get_process, given_input
 from orchestrator_dagster.db.step_log import StepRow, recall, step_rows
-from orchestrator_dagster.db.subscriptions import (
-    AutocommitRepository,
-    PostgresRepository,
-    SubscriptionRow,
+from orchestrator_dagster.db.subscription_changes import Changes
+from orchestrator_dagster.db.subscription_history import (
     SubscriptionVersion,
+    subscription_as_of,
+    subscription_difference,
     subscription_versions,
-    subscriptions,
 )
+from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
+from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.query import OneOrMore, SubscriptionFilters, SubscriptionQuery, SubscriptionRow
+from orchestrator_dagster.domain.record_view import as_json
+from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
 from orchestrator_dagster.domain.repository import ambient_repository, use_repository
 from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError, ProcessStateError
 from orchestrator_dagster.jobs import tags
-from orchestrator_dagster.jobs.catalogue import fill_if_empty
 from orchestrator_dagster.jobs.launching import Launching
 from orchestrator_dagster.jobs.listing import Listing
 from orchestrator_dagster.jobs.process import Launch, Process
@@ -78,7 +84,7 @@ class Session:
         _require_no_transaction("opened")
         self.orchestrator.register_models()
         self._engine: Engine = self.orchestrator.database.engine
-        fill_if_empty(self._engine, self.orchestrator.declaration)
+        self.orchestrator.catalogue.make_ready(self._engine)
         self._stack.enter_context(use_repository(AutocommitRepository(self._engine, self.user)))
         self.instance = self._given_instance or self._stack.enter_context(_own_instance())
         self._launching = self._stack.enter_context(Launching(self.instance, self._workspace))
@@ -190,19 +196,121 @@ class Session:
             )
             return Listing(Process(self, row, step_rows(connection, row.process_id)) for row in found)
 
-    def subscriptions(self, **filters: Any) -> Listing[SubscriptionRow]:
-        """Return subscriptions, newest first.
+    def subscriptions(self, **filters: Unpack[SubscriptionFilters]) -> Listing[SubscriptionRow]:
+        """Return subscriptions, newest first unless `sort` says otherwise.
 
         Args:
-            filters: `product` (name or id), `product_type`, `tag`, `status`, `customer_id`, `insync`, `limit`.
-        """
-        with self._engine.connect() as connection:
-            return Listing(subscriptions(connection, **filters))
+            filters: the fields of `SubscriptionQuery`; with a `limit`, `next` of the list is the next one's `after`.
 
-    def history(self, subscription_id: UUID) -> Listing[SubscriptionVersion]:
+        Raises:
+            QueryError: a filter is not possible.
+        """
+        query = SubscriptionQuery(**filters)
+        with self._engine.connect() as connection:
+            page = find_subscriptions(connection, query)
+            return Listing(page, page.next)
+
+    def in_use_by(
+        self,
+        subscription_id: UUID | str,
+        *,
+        depth: int | None = None,
+        status: OneOrMore[SubscriptionLifecycle | str] = None,
+        product_type: OneOrMore[str] = None,
+    ) -> Listing[RelatedSubscriptionRow]:
+        """Return the subscriptions that use a subscription, directly or by way of others; the nearest first.
+
+        Args:
+            subscription_id: its id.
+            depth: how many steps away at most; `None` for all the way.
+            status: only those with one of these statuses; what lies behind the others is followed all the same.
+            product_type: only those with a product of one of these types; likewise.
+
+        Raises:
+            SubscriptionNotFoundError: it is no id.
+            QueryError: a filter is not possible.
+        """
+        query = RelatedQuery(subscription_id, depth, status, product_type)
+        with self._engine.connect() as connection:
+            return Listing(subscriptions_that_use(connection, query))
+
+    def depends_on(
+        self,
+        subscription_id: UUID | str,
+        *,
+        depth: int | None = None,
+        status: OneOrMore[SubscriptionLifecycle | str] = None,
+        product_type: OneOrMore[str] = None,
+    ) -> Listing[RelatedSubscriptionRow]:
+        """Return the subscriptions that a subscription depends on, directly or by way of others; the nearest first.
+
+        Args:
+            subscription_id: its id.
+            depth: how many steps away at most; `None` for all the way.
+            status: only those with one of these statuses; what lies behind the others is followed all the same.
+            product_type: only those with a product of one of these types; likewise.
+
+        Raises:
+            SubscriptionNotFoundError: it is no id.
+            QueryError: a filter is not possible.
+        """
+        query = RelatedQuery(subscription_id, depth, status, product_type)
+        with self._engine.connect() as connection:
+            return Listing(subscriptions_used_by(connection, query))
+
+    def history(self, subscription_id: UUID | str) -> Listing[SubscriptionVersion]:
         """Return the versions of a subscription, oldest first: who changed what, in which process and step."""
         with self._engine.connect() as connection:
-            return Listing(subscription_versions(connection, subscription_id))
+            return Listing(subscription_versions(connection, UUID(str(subscription_id))))
+
+    def subscription_as_of(
+        self, subscription_id: UUID | str, *, version: int | None = None, at: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return a subscription as it was, as JSON, whatever the models are today; see `SubscriptionModel.as_of`.
+
+        Args:
+            subscription_id: its id.
+            version: the version.
+            at: the moment; without a time zone it is in UTC.
+
+        Returns:
+            Its fields, fixed inputs and blocks by name; the values as they are stored. A block that stands in several
+            places is written out at the first one.
+
+        Raises:
+            SubscriptionNotFoundError: there is no such subscription.
+            HistoryNotFoundError: it has no such version, or did not exist at that moment.
+
+        Example:
+            ```python
+            wfo.subscription_as_of(subscription_id, version=3)["node"]["site"]
+            ```
+        """
+        with self._engine.connect() as connection:
+            return as_json(subscription_as_of(connection, UUID(str(subscription_id)), version=version, at=at))
+
+    def difference(self, subscription_id: UUID | str, before: int | datetime, after: int | datetime) -> Changes:
+        """Return what differs between two versions or moments of a subscription, in either order.
+
+        Args:
+            subscription_id: its id.
+            before: a version, or a moment; without a time zone it is in UTC.
+            after: another one.
+
+        Returns:
+            `{path: {"before": …, "after": …}}`; blocks of other subscriptions count by their ids only.
+
+        Raises:
+            SubscriptionNotFoundError: there is no such subscription.
+            HistoryNotFoundError: it has no such version, or did not exist at that moment.
+
+        Example:
+            ```python
+            wfo.difference(subscription_id, 3, 5)  # {"node.site": {"before": "Delft", "after": "Utrecht"}}
+            ```
+        """
+        with self._engine.connect() as connection:
+            return subscription_difference(connection, UUID(str(subscription_id)), before, after)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

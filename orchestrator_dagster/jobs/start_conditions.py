@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import (
+    ProductStatusError,
     RelationsOutOfSyncError,
     SubscriptionInUseError,
     SubscriptionOutOfSyncError,
@@ -53,6 +55,7 @@ def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
     Raises:
         SubscriptionOutOfSyncError: a process holds it, or it is out of sync.
         RelationsOutOfSyncError: a subscription that uses it, or that it uses, is out of sync.
+        ProductStatusError: its product is at the end of its life, and the workflow would go on with it.
         SubscriptionStatusError: its status does not allow the workflow.
         SubscriptionInUseError: other subscriptions use it.
     """
@@ -67,6 +70,13 @@ def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
         locked = [other for other in related if not other.insync or other.held_by is not None]
         if locked:
             raise RelationsOutOfSyncError(workflow=name, subscription_id=subscription_id, locked_relations=locked)
+    if not usable_for_product(workflow, standing.product_status):
+        raise ProductStatusError(
+            workflow=name,
+            subscription_id=subscription_id,
+            product=standing.product_name,
+            status=standing.product_status,
+        )
     usable_when = WF_USABLE_MAP.get(name, TARGET_DEFAULT_USABLE_MAP[workflow.target])
     if standing.status not in usable_when:
         raise SubscriptionStatusError(
@@ -76,6 +86,20 @@ def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
         using = [related for related in standing.in_use_by if related.status != SubscriptionLifecycle.TERMINATED]
         if using:
             raise SubscriptionInUseError(workflow=name, subscription_id=subscription_id, unterminated_in_use_by=using)
+
+
+def can_be_created(status: ProductLifecycle) -> bool:
+    """Whether there may be new subscriptions to a product."""
+    return status in (ProductLifecycle.ACTIVE, ProductLifecycle.PRE_PRODUCTION)
+
+
+def usable_for_product(workflow: Workflow, status: ProductLifecycle) -> bool:
+    """Whether a workflow may start on the subscriptions to a product.
+
+    One at the end of its life has subscriptions that are looked after and ended, but not changed any more.
+    """
+    ending = (Target.TERMINATE, Target.VALIDATE, Target.RECONCILE)
+    return status is not ProductLifecycle.END_OF_LIFE or workflow.target in ending
 
 
 def takes_hold(workflow: Workflow) -> bool:

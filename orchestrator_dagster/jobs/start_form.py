@@ -1,6 +1,6 @@
 """The form that starts a workflow: first the product or the subscription, then what the workflow itself asks for."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from functools import cache, partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,32 +10,44 @@ from sqlalchemy import Connection
 
 from orchestrator_dagster.db.locks import SubscriptionStanding, is_workflow_of_product, standing
 from orchestrator_dagster.db.products import products_of_workflow
+from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import StaleDataError, SubscriptionNotFoundError
 from orchestrator_dagster.forms.page import FormPage
 from orchestrator_dagster.forms.walk import FormWalk, pages_of, require_result, walk
-from orchestrator_dagster.jobs.start_conditions import check_start
+from orchestrator_dagster.jobs.start_conditions import can_be_created, check_start
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.injection import Ambient, Signature
 
 
-def product_page(names: Sequence[str], check: Callable[[str], str] = str) -> type[BaseModel]:
+def product_page(products: Mapping[str, ProductLifecycle], check: Callable[[str], str] = str) -> type[BaseModel]:
     """Return the page that asks for the product of which a subscription is created.
 
+    It shows those that there may be new subscriptions to; last, and marked, those that are not for sale yet.
+
     Args:
-        names: the products that the workflow is valid for.
+        products: the products that the workflow is valid for, with their status.
         check: returns what was given, or raises.
     """
+    names = creatable(products)
+    not_yet = [name for name in names if products[name] is ProductLifecycle.PRE_PRODUCTION]
+    mark = f". Not for sale yet ({ProductLifecycle.PRE_PRODUCTION}): {', '.join(not_yet)}" if not_yet else ""
 
     class ProductPage(FormPage):
         model_config = ConfigDict(title="Product")
 
         product: Annotated[str, AfterValidator(check)] = Field(
-            description="Name or id of the product", json_schema_extra={"enum": list(names)} if names else None
+            description=f"Name or id of the product{mark}", json_schema_extra={"enum": list(names)} if names else None
         )
 
     return ProductPage
+
+
+def creatable(products: Mapping[str, ProductLifecycle]) -> list[str]:
+    """Return the products that there may be new subscriptions to, those that are not for sale yet last."""
+    found = [name for name, status in products.items() if can_be_created(status)]
+    return sorted(found, key=lambda name: products[name] is ProductLifecycle.PRE_PRODUCTION)
 
 
 class SubscriptionPage(FormPage):
@@ -49,15 +61,15 @@ class SubscriptionPage(FormPage):
     )
 
 
-def first_page(target: Target, products: Sequence[str] = ()) -> type[BaseModel] | None:
+def first_page(target: Target, products: Mapping[str, ProductLifecycle] | None = None) -> type[BaseModel] | None:
     """Return the page with which a workflow's form begins, without the checks that need a database.
 
     Args:
         target: the workflow's target.
-        products: the products that it is valid for.
+        products: the products that it is valid for, with their status.
     """
     if target is Target.CREATE:
-        return product_page(products)
+        return product_page(products or {})
     return None if target is Target.SYSTEM else SubscriptionPage
 
 
@@ -84,15 +96,19 @@ def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str,
 def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Generator[type[BaseModel], Any, State]:
     products = products_of_workflow(connection, workflow.name)
     found = {product.name: product for product in products} | {str(p.product_id): p for p in products}
-    names = [product.name for product in products]
+    statuses = {product.name: product.status for product in products}
+    names = creatable(statuses)
 
     def check(name_or_id: str) -> str:
         if name_or_id not in found:
             known = ", ".join(names) or "none: is the catalogue applied?"
             raise ValueError(f"This workflow is not valid for this product; its products are {known}")
+        status = found[name_or_id].status
+        if not can_be_created(status):
+            raise ValueError(f"There can be no new subscriptions to this product, which is {status}")
         return name_or_id
 
-    answer = yield product_page(names, check)
+    answer = yield product_page(statuses, check)
     given = getattr(answer, "product", None)
     if not isinstance(given, str):
         # the form goes on with any product, to find what is wrong on the pages that follow

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from orchestrator_dagster.domain import SubscriptionLifecycle
 from orchestrator_dagster.domain.catalogue import WorkflowDeclaration
 from orchestrator_dagster.domain.state import InputForm
+from orchestrator_dagster.domain.stored import Names, earlier_names
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.ops.builtin_steps import done, init, resync, set_status, unsync, unsync_unchecked
@@ -34,6 +35,7 @@ class Workflow:
         form: what it asks for when it is started, after the product or the subscription.
         launchpad: a page that Dagit's Launchpad shows for it, where `form` is a function.
         is_task: whether it is a task: shown apart, and startable while the subscription is out of sync.
+        renamed_from: the names that it had before: its processes stay.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Workflow:
     form: InputForm | None = None
     launchpad: type[BaseModel] | None = None
     is_task: bool = False
+    renamed_from: tuple[str, ...] = ()
 
     @cached_property
     def plan(self) -> dict[str, PlannedStep]:
@@ -59,7 +62,7 @@ class Workflow:
     @property
     def declaration(self) -> WorkflowDeclaration:
         """The workflow as the catalogue knows it."""
-        return WorkflowDeclaration(self.name, self.target, self.description, self.is_task)
+        return WorkflowDeclaration(self.name, self.target, self.description, self.is_task, self.renamed_from)
 
 
 def workflow(
@@ -69,6 +72,7 @@ def workflow(
     *,
     launchpad: type[BaseModel] | None = None,
     is_task: bool = False,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Make a workflow of exactly the steps that the function returns.
 
@@ -78,6 +82,7 @@ def workflow(
         target: what the workflow does to a subscription.
         launchpad: a page that Dagit's Launchpad shows, where the form is a function.
         is_task: whether it is a task.
+        renamed_from: the name that it had before, or several.
 
     Example:
         >>> from orchestrator_dagster.ops.step import step
@@ -103,6 +108,7 @@ def workflow(
             form=initial_input_form,
             launchpad=page,
             is_task=is_task,
+            renamed_from=earlier_names(f"Workflow {name}", renamed_from),
         )
 
     return decorate
@@ -118,13 +124,14 @@ def _lifecycle_workflow(
     additional: Step | StepList | None = None,
     after: Sequence[Step] = (),
     is_task: bool = False,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Put a function's steps between those that every workflow with a target has."""
 
     def decorate(function: StepsFunction) -> Workflow:
         steps = StepList([init, *before]) >> (begin >> function()) >> (begin >> (additional or begin))
         complete = steps >> StepList([*after, done])
-        named = workflow(description, form, target, launchpad=launchpad, is_task=is_task)
+        named = workflow(description, form, target, launchpad=launchpad, is_task=is_task, renamed_from=renamed_from)
         all_steps: StepsFunction = lambda: complete  # noqa: E731
         all_steps.__name__ = function.__name__
         return named(all_steps)
@@ -139,6 +146,7 @@ def create_workflow(
     additional_steps: Step | StepList | None = None,
     *,
     launchpad: type[BaseModel] | None = None,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Make a workflow that creates a subscription.
 
@@ -151,6 +159,7 @@ def create_workflow(
         status: the status that the subscription ends in.
         additional_steps: steps after those of the function.
         launchpad: a page that Dagit's Launchpad shows, where the form is a function.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
         Target.CREATE,
@@ -159,6 +168,7 @@ def create_workflow(
         launchpad,
         additional=additional_steps,
         after=[set_status(status), resync],
+        renamed_from=renamed_from,
     )
 
 
@@ -168,6 +178,7 @@ def modify_workflow(
     additional_steps: Step | StepList | None = None,
     *,
     launchpad: type[BaseModel] | None = None,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Make a workflow that changes a subscription. It is out of sync while the steps run.
 
@@ -176,6 +187,7 @@ def modify_workflow(
         initial_input_form: what it asks for besides the subscription.
         additional_steps: steps after those of the function.
         launchpad: a page that Dagit's Launchpad shows, where the form is a function.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
         Target.MODIFY,
@@ -185,6 +197,7 @@ def modify_workflow(
         before=[unsync],
         additional=additional_steps,
         after=[resync],
+        renamed_from=renamed_from,
     )
 
 
@@ -194,6 +207,7 @@ def terminate_workflow(
     additional_steps: Step | StepList | None = None,
     *,
     launchpad: type[BaseModel] | None = None,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Make a workflow that ends a subscription. It is refused while other subscriptions use it.
 
@@ -202,6 +216,7 @@ def terminate_workflow(
         initial_input_form: what it asks for besides the subscription.
         additional_steps: steps after those of the function.
         launchpad: a page that Dagit's Launchpad shows, where the form is a function.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
         Target.TERMINATE,
@@ -211,28 +226,43 @@ def terminate_workflow(
         before=[unsync],
         additional=additional_steps,
         after=[set_status(SubscriptionLifecycle.TERMINATED), resync],
+        renamed_from=renamed_from,
     )
 
 
-def validate_workflow(description: str | None = None) -> _Decorator:
+def validate_workflow(description: str | None = None, *, renamed_from: Names = ()) -> _Decorator:
     """Make a workflow that compares a subscription with the outside.
 
     A step that finds a difference fails; the subscription then stays out of sync, until a validation succeeds.
 
     Args:
         description: one line for people.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
-        Target.VALIDATE, description, None, None, before=[unsync_unchecked], after=[resync], is_task=True
+        Target.VALIDATE,
+        description,
+        None,
+        None,
+        before=[unsync_unchecked],
+        after=[resync],
+        is_task=True,
+        renamed_from=renamed_from,
     )
 
 
-def reconcile_workflow(description: str | None = None, additional_steps: Step | StepList | None = None) -> _Decorator:
+def reconcile_workflow(
+    description: str | None = None,
+    additional_steps: Step | StepList | None = None,
+    *,
+    renamed_from: Names = (),
+) -> _Decorator:
     """Make a workflow that brings the outside back to what the subscription says. It may start out of sync.
 
     Args:
         description: one line for people.
         additional_steps: steps after those of the function.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
         Target.RECONCILE,
@@ -242,6 +272,7 @@ def reconcile_workflow(description: str | None = None, additional_steps: Step | 
         before=[unsync_unchecked],
         additional=additional_steps,
         after=[resync],
+        renamed_from=renamed_from,
     )
 
 
@@ -251,6 +282,7 @@ def task(
     additional_steps: Step | StepList | None = None,
     *,
     launchpad: type[BaseModel] | None = None,
+    renamed_from: Names = (),
 ) -> _Decorator:
     """Make a task: a workflow that is not about one subscription.
 
@@ -259,7 +291,14 @@ def task(
         initial_input_form: what it asks for.
         additional_steps: steps after those of the function.
         launchpad: a page that Dagit's Launchpad shows, where the form is a function.
+        renamed_from: the name that it had before, or several.
     """
     return _lifecycle_workflow(
-        Target.SYSTEM, description, initial_input_form, launchpad, additional=additional_steps, is_task=True
+        Target.SYSTEM,
+        description,
+        initial_input_form,
+        launchpad,
+        additional=additional_steps,
+        is_task=True,
+        renamed_from=renamed_from,
     )

@@ -1,6 +1,7 @@
 """How the parameters of a step are filled: by name from the state, converted to the annotation."""
 
 import inspect
+import logging
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from dagster._core.definitions.resource_definition import ResourceDefinition
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel
+from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, ProductBlockModel, SubscriptionModel
+from orchestrator_dagster.domain.lifecycle_validation import validate_lifecycle_class
 from orchestrator_dagster.domain.state import State, copy_of
 from orchestrator_dagster.errors import DefinitionError, InjectionError, StateKeyError
 from orchestrator_dagster.ops.transaction import StepTransaction
@@ -81,6 +83,8 @@ class Signature:
         Raises:
             StateKeyError: the state lacks a key, and the parameter has no default.
             InjectionError: a value does not fit the annotation.
+            LifecycleError: a subscription's status asks for another class than the annotation; see
+                `LifecycleValidationMode`.
         """
         return {name: fill(state, ambient) for name, fill in self._fillers.items()}
 
@@ -142,7 +146,7 @@ class _StateFiller:
         self._convert = _converter(name, annotation)
         self._loads = isinstance(self._convert, (_ModelLoader, _ListLoader, _BlockLoader))
 
-    def __call__(self, state: State, ambient: Ambient) -> Any:  # noqa: ARG002 - the protocol of fillers
+    def __call__(self, state: State, ambient: Ambient) -> Any:
         value = self._find(state)
         if value is _MISSING:
             if self._default is not _MISSING:
@@ -154,12 +158,15 @@ class _StateFiller:
             raise StateKeyError(self._name, self._function)
         try:
             # a step that changes what it was given must not change what the next one gets; what is loaded is new
-            return self._convert(value if self._loads else copy_of(value))
+            found = self._convert(value if self._loads else copy_of(value))
         except ValidationError as error:
             raise InjectionError(
                 f"Could not convert value {value!r} to {_type_name(self._annotation)} "
                 f"for parameter '{self._name}' of {self._function}: {_reasons(error)}"
             ) from error
+        if self._loads:
+            _validate_classes(found, ambient)
+        return found
 
     def _find(self, state: State) -> Any:
         if self._name in state:
@@ -167,6 +174,13 @@ class _StateFiller:
         if self._name == "subscription" and _model_types(self._annotation):
             return state.get("subscription_id", _MISSING)
         return _MISSING
+
+
+def _validate_classes(found: Any, ambient: Ambient) -> None:
+    log = ambient.context.log if ambient.context is not None else logging.getLogger(__name__)
+    for model in found if isinstance(found, list) else [found]:
+        if isinstance(model, SubscriptionModel):
+            validate_lifecycle_class(model, SUBSCRIPTION_MODEL_REGISTRY.lifecycle_validation, log.warning)
 
 
 def _converter(name: str, annotation: Any) -> Callable[[Any], Any]:

@@ -1,6 +1,7 @@
 """Products, subscriptions and processes as Dagster resources, for steps, assets, sensors and ops of one's own."""
 
 from collections.abc import Sequence
+from typing import Unpack
 from uuid import UUID
 
 import dagster as dg
@@ -8,8 +9,12 @@ import dagster as dg
 from orchestrator_dagster.db.processes import ProcessRow, find_processes, get_process
 from orchestrator_dagster.db.products import ProductRow, all_products
 from orchestrator_dagster.db.step_log import StepRow, step_rows
-from orchestrator_dagster.db.subscriptions import SubscriptionRow, subscriptions
+from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.query import OneOrMore, Page, SubscriptionFilters, SubscriptionQuery
+from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
 from orchestrator_dagster.errors import ProductNotFoundError
 from orchestrator_dagster.resources.database import Database
 
@@ -49,39 +54,65 @@ class Subscriptions(dg.ConfigurableResource["Subscriptions"]):
 
     database: dg.ResourceDependency[Database]
 
-    def find(
-        self,
-        *,
-        product: str | UUID | None = None,
-        product_type: str | None = None,
-        tag: str | None = None,
-        status: str | None = None,
-        customer_id: str | None = None,
-        insync: bool | None = None,
-        limit: int | None = None,
-    ) -> list[SubscriptionRow]:
-        """Return the subscriptions that fit all that is given, newest first.
+    def find(self, **filters: Unpack[SubscriptionFilters]) -> Page:
+        """Return the subscriptions that fit all that is given, newest first unless `sort` says otherwise.
 
         Args:
-            product: name or id of their product.
-            product_type: type of their product.
-            tag: tag of their product.
-            status: their lifecycle status.
-            customer_id: their customer.
-            insync: whether they are in sync.
-            limit: how many at most.
+            filters: the fields of `SubscriptionQuery`; with a `limit`, `next` of the page is the next one's `after`.
+
+        Raises:
+            QueryError: a filter is not possible.
         """
         with self.database.reading() as connection:
-            return subscriptions(
-                connection,
-                product=product,
-                product_type=product_type,
-                tag=tag,
-                status=status,
-                customer_id=customer_id,
-                insync=insync,
-                limit=limit,
-            )
+            return find_subscriptions(connection, SubscriptionQuery(**filters))
+
+    def in_use_by(
+        self,
+        subscription_id: UUID | str,
+        *,
+        depth: int | None = None,
+        status: OneOrMore[SubscriptionLifecycle | str] = None,
+        product_type: OneOrMore[str] = None,
+    ) -> list[RelatedSubscriptionRow]:
+        """Return the subscriptions that use a subscription, directly or by way of others; the nearest first.
+
+        Args:
+            subscription_id: its id.
+            depth: how many steps away at most; `None` for all the way.
+            status: only those with one of these statuses; what lies behind the others is followed all the same.
+            product_type: only those with a product of one of these types; likewise.
+
+        Raises:
+            SubscriptionNotFoundError: it is no id.
+            QueryError: a filter is not possible.
+        """
+        query = RelatedQuery(subscription_id, depth, status, product_type)
+        with self.database.reading() as connection:
+            return subscriptions_that_use(connection, query)
+
+    def depends_on(
+        self,
+        subscription_id: UUID | str,
+        *,
+        depth: int | None = None,
+        status: OneOrMore[SubscriptionLifecycle | str] = None,
+        product_type: OneOrMore[str] = None,
+    ) -> list[RelatedSubscriptionRow]:
+        """Return the subscriptions that a subscription depends on, directly or by way of others; the nearest first.
+
+        Args:
+            subscription_id: its id.
+            depth: how many steps away at most; `None` for all the way.
+            status: only those with one of these statuses; what lies behind the others is followed all the same.
+            product_type: only those with a product of one of these types; likewise.
+
+        Raises:
+            SubscriptionNotFoundError: it is no id.
+            QueryError: a filter is not possible.
+        """
+        query = RelatedQuery(subscription_id, depth, status, product_type)
+        with self.database.reading() as connection:
+            return subscriptions_used_by(connection, query)
 
 
 class Processes(dg.ConfigurableResource["Processes"]):

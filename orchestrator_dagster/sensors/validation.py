@@ -9,6 +9,7 @@ import dagster as dg
 from orchestrator_dagster.db.due import subscriptions_due_for_validation
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import DefinitionError
+from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
 from orchestrator_dagster.jobs.tags import TARGET
 from orchestrator_dagster.resources.database import DATABASE
 
@@ -16,7 +17,9 @@ _INTERVAL_SECONDS = 60
 _MOST_AT_ONCE = 50
 
 
-def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.SensorDefinition:
+def validation_sensor(
+    jobs: Sequence[dg.JobDefinition], every: timedelta, catalogue: DatabaseCatalogue
+) -> dg.SensorDefinition:
     """Return the sensor that requests a run of its product's validate workflow for each subscription that is due.
 
     A subscription is due when it is active, no process works on it, and none of its validations was started within
@@ -25,6 +28,7 @@ def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.
     Args:
         jobs: the jobs of all workflows.
         every: the period.
+        catalogue: makes sure that the database goes together with the code before anything is requested.
 
     Raises:
         DefinitionError: the period is not positive.
@@ -37,6 +41,7 @@ def validation_sensor(jobs: Sequence[dg.JobDefinition], every: timedelta) -> dg.
     def validate_subscriptions(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
         engine = getattr(context.resources, DATABASE).engine
+        catalogue.make_ready(engine)
         with engine.connect() as connection:
             due = subscriptions_due_for_validation(
                 connection,

@@ -92,14 +92,14 @@ def with_product(**changes: Any) -> CatalogueDeclaration:
     return replace(DECLARATION, products=(replace(PRODUCT, **changes),))
 
 
-def apply(engine: Engine, declaration: CatalogueDeclaration) -> list[str]:
+def apply(engine: Engine, declaration: CatalogueDeclaration, **options: Any) -> list[str]:
     with engine.begin() as connection:
-        return catalogue.apply(connection, declaration)
+        return list(catalogue.apply(connection, declaration, **options).lines)
 
 
 def plan(engine: Engine, declaration: CatalogueDeclaration) -> list[str]:
     with engine.begin() as connection:
-        return catalogue.plan(connection, declaration)
+        return list(catalogue.plan(connection, declaration).lines)
 
 
 def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
@@ -242,18 +242,9 @@ def test_a_workflow_that_is_not_declared_any_more_is_deleted_and_can_come_back(e
     assert "workflow modify_interface: deleted" in apply(engine, without)
     assert rows(engine, deleted) == [("modify_interface",)]
     assert apply(engine, without) == []
-    assert "workflow modify_interface: new" in apply(engine, DECLARATION)
+    assert "workflow modify_interface: new" in apply(engine, DECLARATION, force=True)
     assert rows(engine, deleted) == []
     assert rows(engine, "SELECT workflow_id FROM orchestrator.workflows WHERE name = 'modify_interface'") == before
-
-
-def test_a_product_that_is_not_declared_any_more_is_left_and_reported(engine: Engine) -> None:
-    apply(engine, DECLARATION)
-    only_workflows = replace(DECLARATION, products=())
-    assert "product Interface 10G: not declared any more, left as it is" in apply(engine, only_workflows)
-    assert rows(engine, "SELECT count(*) FROM orchestrator.products_workflows") == [(2,)]
-    with engine.connect() as connection:
-        catalogue.check(connection, only_workflows)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +280,56 @@ def test_two_classes_for_one_block_are_refused(engine: Engine) -> None:
         plan(engine, replace(DECLARATION, products=(PRODUCT, road)))
 
 
+def test_the_fields_of_blocks_and_products_are_kept_with_their_types(engine: Engine) -> None:
+    """By lifecycle status, as text that says what a value may be, with the statuses in which there must be one."""
+    apply(engine, DECLARATION)
+    ((fields,),) = rows(engine, "SELECT fields FROM orchestrator.product_blocks WHERE name = 'Interface'")
+    assert fields["title"]["types"]["initial"] == "str | None"
+    assert fields["title"]["types"]["active"] == "str"
+    assert fields["title"]["required"] == ["active"]
+    assert fields["tested_on"]["types"].keys() == {"active"}
+    assert fields["lanes"]["many"]
+    assert fields["optic"]["blocks"]["initial"] == ["Long optic", "Short optic"]
+    ((inputs,),) = rows(engine, "SELECT fields FROM orchestrator.products")
+    assert inputs["speed"]["types"]["active"] == "Speed[10000, 100000]"
+    assert inputs["interface"]["least"]["active"] == 1
+
+
+def test_rows_that_an_older_version_wrote_have_their_types_recorded_silently(engine: Engine) -> None:
+    apply(engine, DECLARATION)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE orchestrator.product_blocks SET fields = NULL"))
+        connection.execute(text("UPDATE orchestrator.products SET fields = NULL"))
+        connection.execute(text("DELETE FROM orchestrator.catalogue_changes"))
+        found = catalogue.plan(connection, DECLARATION)
+        assert found.lines == ()
+        assert "Nothing differs; apply records" in str(found)
+        assert catalogue.check(connection, DECLARATION) == []
+        assert catalogue.apply(connection, DECLARATION)
+        assert not catalogue.plan(connection, DECLARATION)
+    assert rows(engine, "SELECT 1 FROM orchestrator.product_blocks WHERE fields IS NULL") == []
+
+
 def test_a_database_that_does_not_follow_the_code_is_refused_with_the_command_to_run(engine: Engine) -> None:
     with engine.begin() as connection:
-        with pytest.raises(ConfigurationError, match=r"Run `orchestrator-dagster catalogue apply`(.|\n)*and \d+ more"):
+        refusal = r"Run `orchestrator-dagster catalogue apply`, which does this:\n  workflow create_interface: new"
+        with pytest.raises(ConfigurationError, match=refusal):
             catalogue.check(connection, DECLARATION)
         catalogue.apply(connection, DECLARATION)
-        catalogue.check(connection, DECLARATION)
-        with pytest.raises(ConfigurationError, match="product Interface 10G: tag from 'IF' to 'ETH'"):
-            catalogue.check(connection, with_product(tag="ETH"))
+        assert catalogue.check(connection, DECLARATION) == []
+        other_speed = with_product(fixed_inputs={"speed": 100_000, "mtu": 9000})
+        with pytest.raises(ConfigurationError, match="fixed inputs: speed from 10000 to 100000"):
+            catalogue.check(connection, other_speed)
+
+
+def test_what_does_no_harm_is_told_and_not_refused(engine: Engine) -> None:
+    apply(engine, DECLARATION)
+    with engine.begin() as connection:
+        told = catalogue.check(connection, with_product(tag="ETH", status=ProductLifecycle.PHASE_OUT))
+    assert told == [
+        "product Interface 10G: tag from 'IF' to 'ETH'",
+        "product Interface 10G: status from 'active' to 'phase out'",
+    ]
 
 
 def test_two_that_apply_at_once_make_one_catalogue(engine: Engine) -> None:

@@ -1,17 +1,21 @@
 """Whatever a model declares, and whatever changes in its tree: what was saved to Postgres is what is loaded from it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from generated_models import GeneratedModel, fill, generated_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, Engine, text
 
 from orchestrator_dagster.db import catalogue
-from orchestrator_dagster.db.subscriptions import PostgresRepository, subscription_versions
+from orchestrator_dagster.db.subscription_history import subscription_versions
+from orchestrator_dagster.db.subscriptions import PostgresRepository
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
 from orchestrator_dagster.domain.exact import same
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
@@ -49,6 +53,7 @@ blocks_of_own = st.fixed_dictionaries(
     }
 )
 trees = st.tuples(links(OWN_BLOCKS), blocks_of_own)
+values_of_other = st.tuples(*(st.sampled_from([None, 1, True, 1.0]) for _ in OTHER_BLOCKS))
 
 
 @contextmanager
@@ -104,9 +109,17 @@ def a_subscription(
 
 def with_two_foreign_blocks(connection: Connection) -> ProductModel:
     product = a_product(connection)
-    blocks = {block_id: BlockRecord(block_id, OTHER, SubscriptionLifecycle.INITIAL, "One") for block_id in OTHER_BLOCKS}
-    PostgresRepository(connection).save_subscription(a_subscription(OTHER, product, {"roots": OTHER_BLOCKS}, blocks, 0))
+    PostgresRepository(connection).save_subscription(the_other(product, (None, None), 0))
     return product
+
+
+def the_other(product: ProductModel, values: tuple[Any, ...], version: int) -> SubscriptionRecord:
+    """The subscription of the foreign blocks, each with one value."""
+    blocks = {
+        block_id: BlockRecord(block_id, OTHER, SubscriptionLifecycle.INITIAL, "One", values={"x": value})
+        for block_id, value in zip(OTHER_BLOCKS, values, strict=True)
+    }
+    return a_subscription(OTHER, product, {"roots": OTHER_BLOCKS}, blocks, version)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -148,6 +161,34 @@ def test_any_tree_can_become_any_other(engine: Engine, steps: list[tuple[Links, 
         versions = [one.version for one in subscription_versions(connection, OWN)]
         assert versions == list(range(1, version + 1))
         assert store.load_subscription(OTHER).version == 1
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(st.tuples(values_of_other, trees), min_size=1, max_size=5))
+def test_every_version_of_any_tree_is_shown_again_as_it_was(
+    engine: Engine, steps: list[tuple[tuple[Any, ...], tuple[Links, dict[UUID, BlockRecord]]]]
+) -> None:
+    """With the blocks of another subscription, which changes too; and the history leads to the present."""
+    with transaction(engine) as connection:
+        product = with_two_foreign_blocks(connection)
+        store = PostgresRepository(connection)
+        kept: dict[tuple[UUID, int], str] = {}
+        version, other_version = 0, 1
+        for values, (roots, blocks) in steps:
+            other_version = store.save_subscription(the_other(product, values, other_version))
+            kept.setdefault((OTHER, other_version), exact(store.load_subscription(OTHER)))
+            version = store.save_subscription(a_subscription(OWN, product, roots, blocks, version))
+            kept.setdefault((OWN, version), exact(store.load_subscription(OWN)))
+        for (subscription_id, number), loaded in kept.items():
+            assert exact(store.subscription_as_of(subscription_id, version=number)) == loaded
+        for subscription_id in (OWN, OTHER):
+            now = store.subscription_as_of(subscription_id, at=datetime.now(UTC) + timedelta(days=1))
+            assert exact(now) == exact(store.load_subscription(subscription_id))
+
+
+def exact(record: SubscriptionRecord) -> str:
+    """A record as text, in which `1`, `1.0` and `true` differ."""
+    return json.dumps(to_jsonable_python(record), sort_keys=True)
 
 
 def as_loaded(blocks: Mapping[UUID, BlockRecord]) -> dict[UUID, BlockRecord]:

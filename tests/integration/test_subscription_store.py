@@ -12,15 +12,12 @@ from conftest import CountStatements
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator_dagster.db.subscriptions import (
-    AutocommitRepository,
-    PostgresRepository,
-    SubscriptionRow,
-    subscription_versions,
-    subscriptions,
-)
+from orchestrator_dagster.db.subscription_history import subscription_versions
+from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductModel
+from orchestrator_dagster.domain.query import SubscriptionQuery, SubscriptionRow
 from orchestrator_dagster.domain.repository import BlockRecord, SubscriptionRecord
 from orchestrator_dagster.errors import (
     ModelError,
@@ -310,16 +307,16 @@ def test_a_save_takes_at_most_six_statements_whatever_the_tree(
     assert changed <= 6
 
 
-def test_a_save_of_one_value_takes_three_statements(
+def test_a_save_of_one_value_takes_two_statements(
     engine: Engine, store: PostgresRepository, count_statements: CountStatements
 ) -> None:
-    """And one more to learn what is stored, where the subscription was not loaded in this transaction."""
+    """And two more, to lock and to learn what is stored, where the subscription was not loaded in this transaction."""
     record, node = a_node(store)
     with count_statements(engine) as statements:
         store.save_subscription(with_values(record, node, site="Utrecht"))
-        assert len(statements) == 3
+        assert len(statements) == 2
         store.save_subscription(replace(with_values(record, node, site="Delft"), version=record.version + 1))
-    assert len(statements) == 3 + 4
+    assert len(statements) == 2 + 4
 
 
 def test_what_is_changed_inside_a_loaded_record_is_saved(store: PostgresRepository) -> None:
@@ -629,7 +626,7 @@ def test_who_holds_a_subscription_is_not_changed_by_a_save(connection: Connectio
     record, _ = a_node(store)
     connection.execute(text("UPDATE orchestrator.subscriptions SET held_by = :process"), {"process": PROCESS})
     store.save_subscription(replace(record, note="saved"))
-    assert [row.held_by for row in subscriptions(connection)] == [PROCESS]
+    assert [row.held_by for row in find_subscriptions(connection, SubscriptionQuery())] == [PROCESS]
 
 
 def test_a_process_is_linked_to_what_it_saves_changed_or_not(connection: Connection, store: PostgresRepository) -> None:
@@ -757,7 +754,7 @@ def test_subscriptions_are_listed_newest_first_and_filtered(connection: Connecti
     store.save_subscription(replace(last, status=SubscriptionLifecycle.ACTIVE, insync=True, customer_id="other"))
 
     def listed(**filters: Any) -> list[UUID]:
-        return [row.subscription_id for row in subscriptions(connection, **filters)]
+        return [row.subscription_id for row in find_subscriptions(connection, SubscriptionQuery(**filters))]
 
     nodes = [last.subscription_id, first.subscription_id]
     assert listed() == [last.subscription_id, port.subscription_id, first.subscription_id]
@@ -771,7 +768,7 @@ def test_subscriptions_are_listed_newest_first_and_filtered(connection: Connecti
 
 def test_a_listed_subscription_says_what_people_ask_for(connection: Connection, store: PostgresRepository) -> None:
     record, _ = a_node(store)
-    (row,) = subscriptions(connection)
+    (row,) = find_subscriptions(connection, SubscriptionQuery())
     assert row == SubscriptionRow(
         subscription_id=record.subscription_id,
         product_id=NODE,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from ipaddress import IPv4Address
-from typing import Any, Literal
+from ipaddress import IPv4Address, IPv6Interface
+from typing import Annotated, Any, Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, PlainValidator, SecretStr, TypeAdapter
 
 from orchestrator_dagster.domain.exact import same
 from orchestrator_dagster.domain.values import ValueCodec
@@ -53,6 +54,10 @@ class Dog(BaseModel):
 @dataclass
 class Range:
     start: int
+
+
+def split(given: Any) -> Any:
+    return given.split(",") if isinstance(given, str) else given
 
 
 def through_json(annotation: Any, value: Any) -> tuple[Any, Any]:
@@ -159,6 +164,35 @@ class Unknown:
 def test_what_does_not_read_back_is_refused(annotation: Any, value: Any, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         ValueCodec(annotation, {}).dump(value)
+
+
+@pytest.mark.parametrize("value", [[1, [2]], {"a": [1]}])
+def test_neither_storing_nor_reading_hands_out_what_was_given(value: Any) -> None:
+    """So that what a model or a store holds is not changed from outside."""
+    codec = ValueCodec(list[int | list[int]] | dict[str, list[int]], {})
+    for copy in (codec.dump(value), codec.load(value)):
+        assert copy == value
+        assert copy is not value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "stored"),
+    [
+        (Colour, Colour.RED, "red"),
+        (Vendor | None, Vendor.CISCO, "Cisco"),
+        (Vendor | None, None, None),
+        (UUID, UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (IPv6Interface | None, IPv6Interface("fe80::1%eth0/64"), "fe80::1%eth0/64"),
+        (Annotated[Vendor, PlainSerializer(len), PlainValidator(lambda _: Vendor.CISCO)], Vendor.CISCO, 5),
+        (Annotated[list[str], PlainSerializer(",".join), BeforeValidator(split)], ["a", "b"], "a,b"),
+    ],
+)
+def test_what_is_text_in_json_is_stored_as_its_text_and_serializers_are_asked(
+    annotation: Any, value: Any, stored: Any
+) -> None:
+    found, read = through_json(annotation, value)
+    assert found == stored
+    assert same(TypeAdapter(annotation).validate_python(read), value)
 
 
 def test_what_does_not_fit_the_type_is_left_for_validation_to_refuse() -> None:

@@ -1,0 +1,148 @@
+"""The filters of a list: each tests one subscription, and some find all that pass by an index."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal_column, not_, select
+
+from orchestrator_dagster.db.search import Search, documents_with, has_words
+from orchestrator_dagster.db.tables import (
+    NEVER,
+    subscription_instance_relations,
+    subscription_instances,
+    subscriptions,
+)
+from orchestrator_dagster.db.value_conditions import blocks_with, has_value
+from orchestrator_dagster.domain.query import SubscriptionQuery
+from orchestrator_dagster.domain.value_filter import ValueFilter
+
+_PERIODS = ("created_at", "start_date", "end_date")
+
+
+class Filter(Protocol):
+    """What a subscription has to fit."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of a subscription that a test needs, besides its id."""
+
+    def test(self, subscription: FromClause) -> ColumnElement[bool]:
+        """Return the condition on what has those columns."""
+
+    def lookups(self) -> Sequence["Lookup"]:
+        """Return how an index finds what passes, step by step up to the subscriptions; nothing where none does."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A step on the way from what an index finds to the subscriptions.
+
+    Attributes:
+        statement: selects what is found, as `id`.
+        given: what has to be one of what the step before found; `None` for the first step.
+    """
+
+    statement: Select[Any]
+    given: ColumnElement[Any] | None = None
+
+
+@dataclass(frozen=True)
+class ColumnFilter:
+    """One column has one of some values, or is in a period."""
+
+    name: str
+    values: Sequence[Any] | None = None
+    period: tuple[Any, Any] = (None, None)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The column."""
+        return (self.name,)
+
+    def test(self, subscription: FromClause) -> ColumnElement[bool]:
+        """Return the condition on what has the column."""
+        column = subscription.c[self.name]
+        if self.name == "insync":
+            return column if self.values == (True,) else not_(column)
+        return and_(*self._within(subscription)) if self.values is None else column.in_(self.values)
+
+    def lookups(self) -> Sequence[Lookup]:
+        """Return the index of the column; there is none of what is in sync, which nearly everything is."""
+        if self.values == (True,):
+            return ()
+        return (Lookup(select(subscriptions.c.subscription_id.label("id")).where(self.test(subscriptions))),)
+
+    def _within(self, subscription: FromClause) -> Iterator[ColumnElement[bool]]:
+        start, end = self.period
+        place = sort_key(subscription, self.name)
+        if start is not None:
+            yield place >= start
+        if end is not None:
+            yield place < end
+        elif start is not None and self.name != "created_at":
+            yield subscription.c[self.name].is_not(None)
+
+
+@dataclass(frozen=True)
+class ValuesFilter:
+    """A block has a value."""
+
+    wanted: ValueFilter
+    columns: Sequence[str] = ()
+
+    def test(self, subscription: FromClause) -> ColumnElement[bool]:
+        """Return the condition on what has the `subscription_id`."""
+        return has_value(self.wanted, subscription)
+
+    def lookups(self) -> Sequence[Lookup]:
+        """Return the way from the blocks with the value up to the subscriptions."""
+        return tuple(self._climb()) if self.wanted.indexable else ()
+
+    def _climb(self) -> Iterator[Lookup]:
+        yield Lookup(blocks_with(self.wanted))
+        for attribute in reversed(self.wanted.attributes[1:]):
+            relation = subscription_instance_relations.alias().c
+            users = select(relation.in_use_by_id.label("id")).where(relation.attribute == attribute)
+            yield Lookup(users, relation.depends_on_id)
+        root = subscription_instances.alias().c
+        roots = select(root.subscription_id.label("id")).where(root.attribute == self.wanted.attributes[0])
+        yield Lookup(roots, root.subscription_instance_id)
+
+
+@dataclass(frozen=True)
+class WordsFilter:
+    """The document of the subscription has words."""
+
+    search: Search
+    columns: Sequence[str] = ()
+
+    def test(self, subscription: FromClause) -> ColumnElement[bool]:
+        """Return the condition on what has the `subscription_id`."""
+        return has_words(self.search, subscription)
+
+    def lookups(self) -> Sequence[Lookup]:
+        """Return the index of words."""
+        return (Lookup(documents_with(self.search)),)
+
+
+def filters_of(query: SubscriptionQuery, product_ids: Sequence[UUID] | None) -> list[Filter]:
+    """Return the filters of a query; those that are likely to let least pass come first."""
+    found: list[Filter] = [ValuesFilter(wanted) for wanted in query.values]
+    search = Search.of(query.text)
+    if search is not None:
+        found.append(WordsFilter(search))
+    wanted = {"customer_id": query.customer_id, "product_id": product_ids, "status": query.status}
+    found += [ColumnFilter(name, tuple(dict.fromkeys(values))) for name, values in wanted.items() if values is not None]
+    periods = {name: getattr(query, name) or (None, None) for name in _PERIODS}
+    found += [ColumnFilter(name, period=period) for name, period in periods.items() if period != (None, None)]
+    if query.insync is not None:
+        found.append(ColumnFilter("insync", (query.insync,)))
+    return found
+
+
+def sort_key(subscription: FromClause, name: str) -> ColumnElement[Any]:
+    """Return what a list is sorted by, as the indexes have it: a date that is not there is later than all others."""
+    column = subscription.c[name]
+    return func.coalesce(column, literal_column(NEVER)) if name in ("start_date", "end_date") else column

@@ -1,0 +1,90 @@
+"""What an index finds for one filter of a list, if it is not too much: then the list is made of that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, not_, select, true
+
+from orchestrator_dagster.db.subscription_filters import Filter, Lookup
+
+FEW = 5000
+"""As many as can be sorted at once."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an index finds for a filter.
+
+    Attributes:
+        filter: the filter.
+        steps: from what the index has up to the subscriptions, each at most one more than `FEW`.
+    """
+
+    filter: Filter
+    steps: Sequence[CTE]
+
+    @property
+    def ids(self) -> ColumnElement[Any]:
+        """The subscriptions, where they are few, as an array."""
+        return _array_of(self.steps[-1])
+
+    @property
+    def is_few(self) -> ColumnElement[bool]:
+        """Whether no step found too many, so that all were found."""
+        return and_(true(), *(_count(step) <= FEW for step in self.steps))
+
+
+def probes_of(filters: Sequence[Filter], needed: ColumnElement[bool]) -> list[Probe]:
+    """Return the probes of filters that have an index. Each looks only if those before it found too much.
+
+    Args:
+        filters: the filters.
+        needed: when they look at all.
+    """
+    found: list[Probe] = []
+    for filter_ in filters:
+        lookups = filter_.lookups()
+        if lookups:
+            probe = Probe(filter_, _steps(lookups, needed, f"probe_{len(found)}"))
+            found.append(probe)
+            needed = and_(needed, not_(probe.is_few))
+    return found
+
+
+def all_of(filter_: Filter) -> Select[Any]:
+    """Return what selects all subscriptions that pass a filter, by its index."""
+    first, *others = filter_.lookups()
+    found = first.statement
+    for lookup in others:
+        found = lookup.statement.where(_given(lookup).in_(found))
+    return found
+
+
+def _steps(lookups: Sequence[Lookup], needed: ColumnElement[bool], name: str) -> list[CTE]:
+    """Return the steps of a probe.
+
+    Each gets what the one before found as an array: Postgres takes it for small, and so never reads a whole table to
+    join it.
+    """
+    first, *others = lookups
+    steps = [first.statement.where(needed).limit(FEW + 1).cte(f"{name}_0")]
+    for number, lookup in enumerate(others, 1):
+        is_one = _given(lookup) == any_(_array_of(steps[-1]))
+        found = lookup.statement.where(is_one, _count(steps[-1]) <= FEW).limit(FEW + 1)
+        steps.append(found.cte(f"{name}_{number}"))
+    return steps
+
+
+def _given(lookup: Lookup) -> ColumnElement[Any]:
+    if lookup.given is None:
+        raise ValueError("only the first step is given nothing")
+    return lookup.given
+
+
+def _array_of(step: CTE) -> ColumnElement[Any]:
+    return func.array(select(step.c.id).scalar_subquery())
+
+
+def _count(step: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(step).scalar_subquery()

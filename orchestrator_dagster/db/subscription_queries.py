@@ -1,0 +1,173 @@
+"""Subscriptions as lists: filtered, searched, sorted and paged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    SelectBase,
+    and_,
+    any_,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from orchestrator_dagster.db.subscription_filters import ColumnFilter, filters_of
+from orchestrator_dagster.db.subscription_order import Walk
+from orchestrator_dagster.db.subscription_probes import Probe, all_of, probes_of
+from orchestrator_dagster.db.subscription_rows import row_of, select_rows
+from orchestrator_dagster.db.tables import products, subscriptions
+from orchestrator_dagster.domain.query import Page, SubscriptionQuery, one_or_more
+
+NEAR = 500
+"""How many of the first subscriptions are tested before any other index is asked."""
+
+FAR = 20_000
+"""How many are tested when the indexes found too many to be sorted."""
+
+PAGES = 10
+"""How many are tested at least, in pages."""
+
+
+def find_subscriptions(connection: Connection, query: SubscriptionQuery) -> Page:
+    """Return the subscriptions that fit a query, in its order.
+
+    That is one statement, and one before it for the products if they are asked for.
+
+    Args:
+        connection: where to look.
+        query: what to look for.
+
+    Example:
+        ```python
+        page = find_subscriptions(connection, SubscriptionQuery(status="active", limit=50))
+        more = find_subscriptions(connection, SubscriptionQuery(status="active", limit=50, after=page.next))
+        ```
+    """
+    walk = Walk(query, filters_of(query, _product_ids(connection, query)))
+    if any(isinstance(filter_, ColumnFilter) and filter_.values == () for filter_ in walk.filters):
+        return Page()
+    return Page.of(query, [row_of(row) for row in connection.execute(_statement(walk))])
+
+
+def _product_ids(connection: Connection, query: SubscriptionQuery) -> Sequence[UUID] | None:
+    """Return the products that are asked for, `None` where any will do.
+
+    Postgres plans with what it knows of these very products, and an index can be read for each of them.
+    """
+    conditions: list[ColumnElement[bool]] = []
+    wanted_products = one_or_more("product", query.product)
+    if wanted_products is not None:
+        ids = [item for item in wanted_products if isinstance(item, UUID)]
+        names = [item for item in wanted_products if isinstance(item, str)]
+        conditions.append(or_(products.c.product_id.in_(ids), products.c.name.in_(names)))
+    for column, wanted in ((products.c.product_type, query.product_type), (products.c.tag, query.tag)):
+        if wanted is not None:
+            conditions.append(column.in_(wanted))
+    if not conditions:
+        return None
+    return connection.scalars(select(products.c.product_id).where(*conditions).order_by(products.c.name)).all()
+
+
+def _statement(walk: Walk) -> Select[Any]:
+    found = _found(walk).subquery("found")
+    return (
+        select_rows()
+        .where(subscriptions.c.subscription_id == any_(_array_of(found)))
+        .order_by(*walk.order(subscriptions))
+    )
+
+
+def _found(walk: Walk) -> SelectBase:
+    """Return what selects the subscriptions of the page.
+
+    Nobody knows before how many subscriptions have a value or a word, least of all Postgres: its statistics say little
+    of what is inside of documents. If many have it, those that come first in the order of the list are found by testing
+    one after the other; if few have it, by the index of the filter, and sorted. So
+
+    1. the first ones are tested;
+    2. if these do not fill the page, the indexes are asked, for no more than can be sorted at once;
+    3. if there are more, some more of the first ones are tested, which nearly always are enough then;
+    4. and if they are not, since those that have it come last, all that the indexes find are sorted.
+    """
+    count = None if walk.query.limit is None else walk.query.limit + 1
+    near = _Tested.of(walk, count, NEAR, true())
+    missing = not_(near.is_enough) if near else true()
+    probes = probes_of(walk.others, missing)
+    if not probes:
+        return walk.first(count)
+    missing = and_(missing, *(not_(probe.is_few) for probe in probes))
+    far = _Tested.of(walk, count, FAR, missing)
+    parts = [_only_if(probe.is_few, _of_probe(walk, probe, count)) for probe in probes]
+    parts += [_only_if(tested.is_enough, tested.found) for tested in (near, far) if tested]
+    last = and_(missing, not_(far.is_enough)) if far else missing
+    return union_all(*parts, _only_if(last, _of_all(walk, probes, count)))
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """Which of the first subscriptions in the order of a list pass its filters.
+
+    Attributes:
+        found: those that do.
+        is_enough: whether they fill the page, or there are no others.
+    """
+
+    found: FromClause
+    is_enough: ColumnElement[bool]
+
+    @classmethod
+    def of(cls, walk: Walk, count: int | None, most: int, needed: ColumnElement[bool]) -> "_Tested | None":
+        """Return them; `None` where an index cannot say which come first, or the list has no end.
+
+        Args:
+            walk: the list.
+            count: how many fill the page.
+            most: how many to test, or `PAGES` if that is more.
+            needed: when to do it at all.
+        """
+        if count is None or not walk.is_indexed:
+            return None
+        most = max(most, PAGES * count)
+        window = walk.window(most).where(needed).subquery("first")
+        tests = [filter_.test(window) for filter_ in walk.others]
+        found = select(window.c.subscription_id).where(*tests).order_by(*walk.order(window)).limit(count).cte()
+        are_all = _count(walk.window(most).where(needed).subquery("first")) < most
+        return cls(found, and_(needed, or_(_count(found) >= count, are_all)))
+
+
+def _of_probe(walk: Walk, probe: Probe, count: int | None) -> FromClause:
+    """Return the first of the few that a probe found."""
+    is_found = subscriptions.c.subscription_id == any_(probe.ids)
+    tests = [filter_.test(subscriptions) for filter_ in walk.filters if filter_ is not probe.filter]
+    return walk.sorted(count, is_found, *tests).subquery()
+
+
+def _of_all(walk: Walk, probes: Sequence[Probe], count: int | None) -> FromClause:
+    """Return the first of all that the indexes find."""
+    by_index = [probe.filter for probe in probes if not probe.filter.columns]
+    are_found = [subscriptions.c.subscription_id.in_(all_of(filter_)) for filter_ in by_index]
+    tests = [filter_.test(subscriptions) for filter_ in walk.filters if filter_ not in by_index]
+    return walk.sorted(count, *are_found, *tests).subquery()
+
+
+def _only_if(condition: ColumnElement[bool], found: FromClause) -> Select[Any]:
+    """Return the ids of what was found; it is not looked for where the condition does not hold."""
+    return select(found.c.subscription_id).where(condition)
+
+
+def _count(of: FromClause) -> ColumnElement[int]:
+    return select(func.count()).select_from(of).scalar_subquery()
+
+
+def _array_of(found: FromClause) -> ColumnElement[Any]:
+    return func.array(select(found.c.subscription_id).scalar_subquery())
