@@ -17,6 +17,10 @@ __all__ = [
     "WF_USABLE_MAP",
     "WF_USABLE_WHILE_OUT_OF_SYNC",
     "Assignee",
+    "CatalogueBusyError",
+    "CatalogueDataError",
+    "CataloguePlan",
+    "CatalogueRefusedError",
     "ConfigurationError",
     "CustomerDescription",
     "Database",
@@ -46,6 +50,7 @@ __all__ = [
     "ProductLifecycle",
     "ProductModel",
     "ProductNotFoundError",
+    "ProductStatusError",
     "Products",
     "QueryError",
     "RefusalError",
@@ -58,6 +63,8 @@ __all__ = [
     "Step",
     "StepList",
     "StepStatus",
+    "Stored",
+    "StoredBlock",
     "SubmitFormPage",
     "SubscriptionBusyError",
     "SubscriptionInUseError",
@@ -124,6 +131,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from orchestrator_dagster.db.catalogue_plan import CataloguePlan
     from orchestrator_dagster.domain import (
         SUBSCRIPTION_MODEL_REGISTRY,
         ProductBlockModel,
@@ -144,6 +152,7 @@ if TYPE_CHECKING:
     from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
     from orchestrator_dagster.domain.query import SubscriptionQuery
     from orchestrator_dagster.domain.state import FormGenerator, State
+    from orchestrator_dagster.domain.stored import Stored, StoredBlock
     from orchestrator_dagster.domain.subscription_lookup import (
         find_values_for_resource_types,
         get_subscription,
@@ -169,6 +178,9 @@ if TYPE_CHECKING:
     )
     from orchestrator_dagster.domain.target import Target
     from orchestrator_dagster.errors import (
+        CatalogueBusyError,
+        CatalogueDataError,
+        CatalogueRefusedError,
         ConfigurationError,
         DefinitionError,
         FieldError,
@@ -184,6 +196,7 @@ if TYPE_CHECKING:
         ProcessNotFoundError,
         ProcessStateError,
         ProductNotFoundError,
+        ProductStatusError,
         QueryError,
         RefusalError,
         RelationsOutOfSyncError,
@@ -235,6 +248,7 @@ if TYPE_CHECKING:
     from orchestrator_dagster.resources.database import Database
 else:
     _NAMES = {
+        "db.catalogue_plan": "CataloguePlan",
         "domain": "SUBSCRIPTION_MODEL_REGISTRY ProductBlockModel SubscriptionLifecycle SubscriptionModel",
         "domain.context_cache": "cache_subscription_models",
         "domain.customer_description": (
@@ -259,12 +273,14 @@ else:
             "resync_subscription terminate_subscription unsync_subscription update_subscription_description "
             "update_subscription_note update_subscription_status"
         ),
+        "domain.stored": "Stored StoredBlock",
         "domain.target": "Target",
         "errors": (
+            "CatalogueBusyError CatalogueDataError CatalogueRefusedError "
             "ConfigurationError DefinitionError FieldError HistoryIncompleteError HistoryNotFoundError "
             "InjectionError InputError LifecycleError ModelError NotFoundError OrchestratorError "
-            "ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError QueryError RefusalError "
-            "RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError StartConditionError "
+            "ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError ProductStatusError "
+            "QueryError RefusalError RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError StartConditionError "
             "SubscriptionBusyError SubscriptionInUseError SubscriptionNotFoundError SubscriptionNotHeldError "
             "SubscriptionNotUniqueError SubscriptionOutOfSyncError SubscriptionStatusError WorkflowNotFoundError"
         ),

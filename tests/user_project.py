@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 
 from orchestrator_dagster import Database, Products, Session, SubscriptionLifecycle
 from orchestrator_dagster.db.engine import engine_for
+from orchestrator_dagster.db.tables import metadata
 
 FIRST_VERSION = Path(__file__).parent / "data" / "small_network.py"
 MODULE = "network"
@@ -105,11 +106,10 @@ class UserProject:
             return connection.execute(text(statement), parameters).all()
 
     def everything(self) -> dict[str, list[str]]:
-        """Return all that the database holds, for those who compare."""
-        tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'orchestrator' ORDER BY 1"
+        """Return all that the orchestrator has stored, for those who compare."""
         return {
-            name: [row[0] for row in self.rows(f'SELECT t::text FROM orchestrator."{name}" AS t ORDER BY 1')]  # noqa: S608
-            for (name,) in self.rows(tables)
+            name: [row[0] for row in self.rows(f"SELECT t::text FROM {name} AS t ORDER BY 1")]  # noqa: S608
+            for name in metadata.tables
         }
 
 

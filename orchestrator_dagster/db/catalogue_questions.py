@@ -24,23 +24,24 @@ SUBSCRIPTIONS_TO = text("""
 # a status its subscriptions do not have the field.
 BLOCKS_WITH_UNFIT_LINKS = text("""
     WITH unfit AS (
-        SELECT DISTINCT holder.subscription_id
+        SELECT holder.subscription_id
         FROM orchestrator.product_blocks AS block
         JOIN orchestrator.subscription_instances AS holder USING (product_block_id)
         JOIN orchestrator.subscriptions AS subscription USING (subscription_id)
         JOIN jsonb_to_recordset(CAST(:rules AS jsonb)) AS rule (status text, least int, most int, blocks text[])
           ON rule.status = subscription.status
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS number, coalesce(bool_and(held_block.name = ANY(rule.blocks)), true) AS fit
-            FROM orchestrator.subscription_instance_relations AS link
-            JOIN orchestrator.subscription_instances AS held ON held.subscription_instance_id = link.depends_on_id
-            JOIN orchestrator.product_blocks AS held_block ON held_block.product_block_id = held.product_block_id
-            WHERE link.in_use_by_id = holder.subscription_instance_id AND link.attribute = :attribute
-        ) AS links
+        LEFT JOIN orchestrator.subscription_instance_relations AS link
+          ON link.in_use_by_id = holder.subscription_instance_id AND link.attribute = :attribute
+        LEFT JOIN orchestrator.subscription_instances AS held ON held.subscription_instance_id = link.depends_on_id
+        LEFT JOIN orchestrator.product_blocks AS held_block ON held_block.product_block_id = held.product_block_id
         WHERE block.name = :owner
-          AND (links.number < rule.least OR links.number > rule.most OR NOT links.fit)
+        GROUP BY holder.subscription_id, holder.subscription_instance_id, rule.least, rule.most
+        HAVING count(held_block.name) NOT BETWEEN rule.least AND rule.most
+            OR NOT coalesce(bool_and(held_block.name = ANY(rule.blocks)), true)
+    ), owners AS (
+        SELECT DISTINCT subscription_id FROM unfit
     )
-    SELECT count(*) OVER () AS total, subscription_id FROM unfit ORDER BY subscription_id LIMIT :limit
+    SELECT count(*) OVER () AS total, subscription_id FROM owners ORDER BY subscription_id LIMIT :limit
 """)
 
 SUBSCRIPTIONS_WITH_UNFIT_ROOTS = text("""
@@ -50,14 +51,13 @@ SUBSCRIPTIONS_WITH_UNFIT_ROOTS = text("""
         JOIN orchestrator.subscriptions AS subscription USING (product_id)
         JOIN jsonb_to_recordset(CAST(:rules AS jsonb)) AS rule (status text, least int, most int, blocks text[])
           ON rule.status = subscription.status
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS number, coalesce(bool_and(held_block.name = ANY(rule.blocks)), true) AS fit
-            FROM orchestrator.subscription_instances AS held
-            JOIN orchestrator.product_blocks AS held_block USING (product_block_id)
-            WHERE held.subscription_id = subscription.subscription_id AND held.attribute = :attribute
-        ) AS links
+        LEFT JOIN orchestrator.subscription_instances AS held
+          ON held.subscription_id = subscription.subscription_id AND held.attribute = :attribute
+        LEFT JOIN orchestrator.product_blocks AS held_block ON held_block.product_block_id = held.product_block_id
         WHERE product.name = :owner
-          AND (links.number < rule.least OR links.number > rule.most OR NOT links.fit)
+        GROUP BY subscription.subscription_id, rule.least, rule.most
+        HAVING count(held_block.name) NOT BETWEEN rule.least AND rule.most
+            OR NOT coalesce(bool_and(held_block.name = ANY(rule.blocks)), true)
     )
     SELECT count(*) OVER () AS total, subscription_id FROM unfit ORDER BY subscription_id LIMIT :limit
 """)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from orchestrator_dagster.db.subscription_tree import Stored
+from orchestrator_dagster.db.subscription_tree import StoredSubscription
 
 MOST_REMEMBERED = 100
 
@@ -16,10 +16,10 @@ class LoadedSubscriptions:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[UUID, Callable[[], Stored]] = {}
+        self._kept: dict[UUID, Callable[[], StoredSubscription]] = {}
         self._lock = threading.Lock()
 
-    def remember(self, subscription_id: UUID, make: Callable[[], Stored]) -> None:
+    def remember(self, subscription_id: UUID, make: Callable[[], StoredSubscription]) -> None:
         """Remember a subscription.
 
         Args:
@@ -32,7 +32,7 @@ class LoadedSubscriptions:
             if len(self._kept) > MOST_REMEMBERED:
                 del self._kept[next(iter(self._kept))]
 
-    def take(self, subscription_id: UUID) -> Stored | None:
+    def take(self, subscription_id: UUID) -> StoredSubscription | None:
         """Return a subscription as it was loaded, and forget it; `None` for one that is not remembered."""
         with self._lock:
             make = self._kept.pop(subscription_id, None)

@@ -1,9 +1,10 @@
 """Products in the database, as forms and people ask for them."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from orchestrator_dagster.db.tables import products, products_workflows, workflows
 from orchestrator_dagster.domain.product import ProductLifecycle
@@ -33,7 +34,7 @@ _SELECT = select(
 
 def all_products(connection: Connection) -> list[ProductRow]:
     """Return every product, by name."""
-    return [ProductRow(**row._mapping) for row in connection.execute(_SELECT)]
+    return [_product(row) for row in connection.execute(_SELECT)]
 
 
 def products_of_workflow(connection: Connection, workflow: str) -> list[ProductRow]:
@@ -43,4 +44,8 @@ def products_of_workflow(connection: Connection, workflow: str) -> list[ProductR
         .join(workflows, workflows.c.workflow_id == products_workflows.c.workflow_id)
         .where(workflows.c.name == workflow, workflows.c.deleted_at.is_(None))
     )
-    return [ProductRow(**row._mapping) for row in rows]
+    return [_product(row) for row in rows]
+
+
+def _product(row: Row[Any, Any, Any, Any, Any, Any]) -> ProductRow:
+    return ProductRow(**{**row._mapping, "status": ProductLifecycle(row.status)})

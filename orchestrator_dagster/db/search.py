@@ -39,9 +39,8 @@ class Search:
         """Read what was typed; `None` if there is no word in it, which asks for nothing.
 
         Example:
-            >>> Search.of('ams-core-1 -(spare | "old stock") 10g*')
-            Search(words="'ams' <-> 'core' <-> '1' & !('spare' | 'old' <-> 'stock') & '10g':*",
-                   pairs="'ams core' & 'core 1'")
+            >>> Search.of('ams-core -(spare | "old stock") 10g*')
+            Search(words="'ams' <-> 'core' & !('spare' | 'old' <-> 'stock') & '10g':*", pairs="' ams core'")
         """
         groups = [_Group()]
         for token in _TOKEN.finditer(_storable(text or "")):
@@ -120,7 +119,7 @@ def _add(groups: list[_Group], kind: str, found: str) -> None:
         words = [f"'{word}'" for token in tokens for word in token]
         groups[-1].add(" <-> ".join(words) + beginning if words else "", negated=negated)
         if not negated:
-            pairs = [f"'{one} {other}'" for token in tokens for one, other in pairwise(token)]
+            pairs = [f"' {one} {other}'" for token in tokens for one, other in pairwise(token)]
             groups[-1].all_pairs += [*pairs[:-1], pairs[-1] + beginning] if pairs else []
 
 

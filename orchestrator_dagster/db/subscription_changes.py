@@ -5,12 +5,14 @@ was added or removed stands at its own path with all that it held; one that was 
 subscription, stands there by its id.
 """
 
-from collections.abc import Set
+from collections import deque
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import same_json
+from orchestrator_dagster.db.subscription_difference import Difference
 from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Tree
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 
@@ -23,6 +25,8 @@ class Change(TypedDict):
 
 
 Changes = dict[str, Change]
+Lists = Set[tuple[UUID | None, str]]
+"""Fields of blocks, and of the subscription itself (None), that hold lists."""
 
 
 def field_changes(before: SubscriptionRecord | None, after: SubscriptionRecord) -> Changes:
@@ -36,22 +40,29 @@ def field_changes(before: SubscriptionRecord | None, after: SubscriptionRecord) 
     return changes
 
 
-def tree_changes(before: Tree, after: Tree) -> Changes:
-    """Return the changes of the subscription's blocks."""
+def changes_of(difference: Difference) -> Changes:
+    """Return what a difference changes, in the subscription's own fields and in its blocks."""
+    before, after = difference.before, difference.after
     lists = _lists(before) | _lists(after)
-    slots_before, _ = _paths(before, lists)
-    slots_after, paths = _paths(after, lists)
-    changes: Changes = {}
-    for path in sorted(slots_before.keys() | slots_after.keys()):
-        old, new = slots_before.get(path), slots_after.get(path)
-        if old != new:
-            changes[path] = Change(before=_block(old, before, after), after=_block(new, after, before))
-    for block_id, path in paths.items():
-        if block_id in before.blocks:
-            old_fields, new_fields = _block_fields(before.blocks[block_id]), _block_fields(after.blocks[block_id])
-            for name, change in _differences(old_fields, new_fields).items():
-                changes[f"{path}.{name}"] = change
+    changes = dict(difference.fields)
+    if difference.changes_places:
+        changes |= _place_changes(before, after, lists)
+    kept = difference.blocks.keys() & before.blocks.keys()
+    for path, block_id in _first_paths(after, lists, kept):
+        old, new = _block_fields(before.blocks[block_id]), _block_fields(after.blocks[block_id])
+        for name, change in _differences(old, new).items():
+            changes[f"{path}.{name}"] = change
     return changes
+
+
+def _place_changes(before: Tree, after: Tree, lists: Lists) -> Changes:
+    """Return what stands at another path than before."""
+    old, new = dict(_paths(before, lists)), dict(_paths(after, lists))
+    return {
+        path: Change(before=_block(old.get(path), before, after), after=_block(new.get(path), after, before))
+        for path in old.keys() | new.keys()
+        if old.get(path) != new.get(path)
+    }
 
 
 def _product_fields(record: SubscriptionRecord) -> dict[str, Any]:
@@ -98,26 +109,32 @@ def _block(block_id: UUID | None, tree: Tree, other: Tree) -> dict[str, Any] | N
     return {"subscription_instance_id": str(block_id), **_block_fields(row)}
 
 
-def _lists(tree: Tree) -> Set[tuple[UUID | None, str]]:
+def _lists(tree: Tree) -> Lists:
     """Return the fields that hold lists: what the record says, and what has more than one block."""
     return tree.lists | {(place.in_use_by_id, place.attribute) for place in tree.links if place.position > 0}
 
 
-def _paths(tree: Tree, lists: Set[tuple[UUID | None, str]]) -> tuple[dict[str, UUID], dict[UUID, str]]:
-    """Return the block at each path, and the first path to each own block."""
+def _first_paths(tree: Tree, lists: Lists, wanted: Set[UUID]) -> Iterator[tuple[str, UUID]]:
+    """Yield the first path to each of some blocks, and look no further than the last of them."""
+    left = set(wanted)
+    for path, block_id in _paths(tree, lists) if left else ():
+        if block_id in left:
+            yield path, block_id
+            left.discard(block_id)
+            if not left:
+                return
+
+
+def _paths(tree: Tree, lists: Lists) -> Iterator[tuple[str, UUID]]:
+    """Yield each path with the block at it, the shortest first; what is below a block, at its first path only."""
     below: dict[UUID | None, list[tuple[Place, UUID]]] = {}
     for place, block_id in tree.links.items():
         below.setdefault(place.in_use_by_id, []).append((place, block_id))
-    slots: dict[str, UUID] = {}
-    paths: dict[UUID, str] = {}
-    waiting: list[tuple[UUID | None, str]] = [(None, "")]
+    waiting: deque[tuple[UUID | None, str]] = deque([(None, "")])
     while waiting:
-        holder, prefix = waiting.pop(0)
-        for place, block_id in below.get(holder, []):
+        holder, prefix = waiting.popleft()
+        for place, block_id in below.pop(holder, ()):
             index = f".{place.position}" if (holder, place.attribute) in lists else ""
             path = f"{prefix}{place.attribute}{index}"
-            slots[path] = block_id
-            if block_id in tree.blocks and block_id not in paths:
-                paths[block_id] = path
-                waiting.append((block_id, f"{path}."))
-    return slots, paths
+            yield path, block_id
+            waiting.append((block_id, f"{path}."))

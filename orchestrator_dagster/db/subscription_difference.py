@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from orchestrator_dagster.db.subscription_changes import Changes, field_changes
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Stored, Tree
-from orchestrator_dagster.domain.repository import SubscriptionRecord
+from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Tree
+
+if TYPE_CHECKING:
+    from orchestrator_dagster.db.subscription_changes import Changes
 
 
 @dataclass(frozen=True)
@@ -15,44 +17,45 @@ class Difference:
     """What a save has to write.
 
     Attributes:
+        fields: the changes of the subscription's own fields.
         before: the tree that is stored; empty for a new subscription.
         after: the tree that is to be.
-        fields: the changes of the subscription's own fields.
         blocks: the blocks to write.
         removed_blocks: the blocks to delete.
-        relations: the block to link at each place.
-        removed_relations: the places to clear.
+        relations: the block to link at each place of another block.
+        removed_relations: the places of blocks to clear.
     """
 
+    fields: "Changes"
     before: Tree
     after: Tree
-    fields: Changes
     blocks: Mapping[UUID, BlockRow]
     removed_blocks: Sequence[UUID]
     relations: Mapping[Place, UUID]
     removed_relations: Sequence[Place]
 
     @classmethod
-    def between(cls, stored: Stored | None, record: SubscriptionRecord, after: Tree) -> "Difference":
-        """Compare.
+    def between(cls, fields: "Changes", before: Tree, after: Tree) -> "Difference":
+        """Compare two trees.
 
         Args:
-            stored: the subscription as it is stored; `None` for a new one.
-            record: the subscription as it is to be.
-            after: its tree.
+            fields: how the subscription's own fields differ.
+            before: the tree that is stored.
+            after: the tree that is to be.
         """
-        before = stored.tree if stored else Tree()
-        removed = before.blocks.keys() - after.blocks.keys()
-        old, new = before.relations, after.relations
+        old, new = before.links, after.links
         return cls(
+            fields=fields,
             before=before,
             after=after,
-            fields=field_changes(stored.record if stored else None, record),
             blocks={key: row for key, row in after.blocks.items() if not row.same_as(before.blocks.get(key))},
-            removed_blocks=sorted(removed),
-            relations={place: linked for place, linked in new.items() if old.get(place) != linked},
-            # what a removed block linked goes with it
-            removed_relations=[place for place in old.keys() - new.keys() if place.in_use_by_id not in removed],
+            removed_blocks=sorted(before.blocks.keys() - after.blocks.keys()),
+            relations={
+                place: linked
+                for place, linked in new.items()
+                if place.in_use_by_id is not None and old.get(place) != linked
+            },
+            removed_relations=[place for place in old.keys() - new.keys() if place.in_use_by_id is not None],
         )
 
     def __bool__(self) -> bool:
@@ -61,7 +64,18 @@ class Difference:
     @property
     def changes_tree(self) -> bool:
         """Whether there is anything to write but the subscription's own row."""
-        return bool(self.blocks or self.removed_blocks or self.relations or self.removed_relations)
+        return bool(self.blocks or self.changes_places)
+
+    @cached_property
+    def changes_places(self) -> bool:
+        """Whether any block stands elsewhere than before, comes or goes."""
+        return bool(
+            self.removed_blocks
+            or self.relations
+            or self.removed_relations
+            or self.new_blocks
+            or any(not row.stands_as(self.before.blocks[block_id]) for block_id, row in self.blocks.items())
+        )
 
     @property
     def is_new_product(self) -> bool:
@@ -71,7 +85,7 @@ class Difference:
     @cached_property
     def new_blocks(self) -> Set[UUID]:
         """The blocks that are created."""
-        return self.after.blocks.keys() - self.before.blocks.keys()
+        return self.blocks.keys() - self.before.blocks.keys()
 
     @cached_property
     def new_links(self) -> Set[UUID]:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import from_json
+from orchestrator_dagster.db.subscription_tree import BlockRow, Place, StoredSubscription, Tree
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductModel
 from orchestrator_dagster.domain.repository import BlockRecord, SubscriptionRecord
@@ -34,13 +35,21 @@ class SubscriptionDocuments:
         rows = _rows(self.subscriptions)
         return {ids[row["subscription_id"]]: _record(row, *products[row["product_id"]], blocks, ids) for row in rows}
 
+    def stored(self, subscription_id: UUID) -> StoredSubscription:
+        """Return one of them as it is stored, each block at its very place: there may be gaps in a list."""
+        ids = _Ids()
+        products = {row["product_id"]: _product(row) for row in _rows(self.products)}
+        (row,) = (row for row in _rows(self.subscriptions) if row["subscription_id"] == str(subscription_id))
+        record = _record(row, *products[row["product_id"]], _Blocks([], ids), ids)
+        return StoredSubscription(record, _stored_tree(_rows(self.blocks), subscription_id, ids))
+
 
 def block_records(blocks: str | None) -> Mapping[UUID, BlockRecord]:
     """Return the blocks of a document by id.
 
     Args:
-        blocks: for each block its id, owner, the owner's status, name, label, values, root attribute, and its links
-            as pairs of attribute and id, in their order.
+        blocks: for each block its id, owner, the owner's status, name, label, values, its attribute and position if it
+            is a root, and its links as attribute, position and id, in their order.
     """
     return _Blocks(_rows(blocks), _Ids()).records
 
@@ -66,7 +75,7 @@ class _Blocks:
         self.records: dict[UUID, BlockRecord] = {}
         self.of_subscription: dict[UUID, dict[UUID, BlockRecord]] = {}
         self.roots: dict[UUID, dict[str, list[UUID]]] = {}
-        for block_id, owner_id, status, name, label, values, attribute, links in rows:
+        for block_id, owner_id, status, name, label, values, attribute, _, links in rows:
             block, owner = ids[block_id], ids[owner_id]
             record = BlockRecord(
                 subscription_instance_id=block,
@@ -92,6 +101,23 @@ class _Blocks:
                         found[block_id] = self.records[block_id]
                         waiting.append(found[block_id])
         return found
+
+
+def _stored_tree(rows: Sequence[Sequence[Any]], subscription_id: UUID, ids: _Ids) -> Tree:
+    blocks: dict[UUID, BlockRow] = {}
+    places: dict[Place, UUID] = {}
+    owners: dict[UUID, UUID] = {}
+    for block_id, owner_id, _, name, label, values, attribute, position, links in rows:
+        block, owner = ids[block_id], ids[owner_id]
+        if owner != subscription_id:
+            owners[block] = owner
+            continue
+        blocks[block] = BlockRow(name, label, values, attribute, position)
+        if attribute is not None:
+            places[Place(None, attribute, position)] = block
+        for held_in, index, linked in links or ():
+            places[Place(block, held_in, index)] = ids[linked]
+    return Tree(blocks, places, owners)
 
 
 def _record(
@@ -130,6 +156,6 @@ def _rows(text: str | None) -> Sequence[Any]:
 
 def _by_attribute(links: Sequence[Sequence[str]], ids: _Ids) -> dict[str, list[UUID]]:
     grouped: dict[str, list[UUID]] = {}
-    for attribute, block_id in links:
+    for attribute, _, block_id in links:
         grouped.setdefault(attribute, []).append(ids[block_id])
     return grouped

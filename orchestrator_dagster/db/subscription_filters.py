@@ -14,7 +14,7 @@ from orchestrator_dagster.db.tables import (
     subscription_instances,
     subscriptions,
 )
-from orchestrator_dagster.db.value_conditions import blocks_with, has_value
+from orchestrator_dagster.db.value_conditions import has_value, of_blocks_with
 from orchestrator_dagster.domain.query import SubscriptionQuery
 from orchestrator_dagster.domain.value_filter import ValueFilter
 
@@ -101,13 +101,18 @@ class ValuesFilter:
         return tuple(self._climb()) if self.wanted.indexable else ()
 
     def _climb(self) -> Iterator[Lookup]:
-        yield Lookup(blocks_with(self.wanted))
-        for attribute in reversed(self.wanted.attributes[1:]):
+        first, *others = self.wanted.attributes
+        conditions = of_blocks_with(self.wanted)
+        root = subscription_instances.c
+        roots = select(root.subscription_id.label("id")).where(root.attribute == first)
+        if not others:
+            yield Lookup(roots.where(*conditions))
+            return
+        yield Lookup(select(root.subscription_instance_id.label("id")).where(*conditions))
+        for attribute in reversed(others):
             relation = subscription_instance_relations.alias().c
             users = select(relation.in_use_by_id.label("id")).where(relation.attribute == attribute)
             yield Lookup(users, relation.depends_on_id)
-        root = subscription_instances.alias().c
-        roots = select(root.subscription_id.label("id")).where(root.attribute == self.wanted.attributes[0])
         yield Lookup(roots, root.subscription_instance_id)
 
 

@@ -13,8 +13,9 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select, text
 
 from orchestrator_dagster.db import subscription_reader
-from orchestrator_dagster.db.subscription_changes import Changes, field_changes, tree_changes
-from orchestrator_dagster.db.subscription_tree import BlockRow, stored_tree
+from orchestrator_dagster.db.subscription_changes import Changes, changes_of, field_changes
+from orchestrator_dagster.db.subscription_difference import Difference
+from orchestrator_dagster.db.subscription_tree import BlockRow, loaded_tree
 from orchestrator_dagster.db.subscription_undo import SubscriptionState
 from orchestrator_dagster.db.tables import subscription_versions as versions_table
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
@@ -159,7 +160,7 @@ def subscription_difference(
         HistoryIncompleteError: a change that came later was not recorded in a way that can be undone.
     """
     old, new = (with_lists(_as_of(connection, subscription_id, point)) for point in (before, after))
-    return field_changes(old, new) | tree_changes(stored_tree(old), stored_tree(new))
+    return changes_of(Difference.between(field_changes(old, new), loaded_tree(old), loaded_tree(new)))
 
 
 def _as_of(connection: Connection, subscription_id: UUID, point: int | datetime) -> SubscriptionRecord:

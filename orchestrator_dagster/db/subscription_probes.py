@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, not_, select, true
+from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, intersect, not_, select, true
 
 from orchestrator_dagster.db.subscription_filters import Filter, Lookup
 
-FEW = 5000
+FEW = 3000
 """As many as can be sorted at once."""
 
 
@@ -52,12 +52,16 @@ def probes_of(filters: Sequence[Filter], needed: ColumnElement[bool]) -> list[Pr
     return found
 
 
-def all_of(filter_: Filter) -> Select[Any]:
-    """Return what selects all subscriptions that pass a filter, by its index."""
+def all_of(filters: Sequence[Filter]) -> ColumnElement[Any]:
+    """Return all subscriptions that pass some filters, by their indexes, as an array."""
+    return func.array(intersect(*map(_all_of, filters)).scalar_subquery())
+
+
+def _all_of(filter_: Filter) -> Select[Any]:
     first, *others = filter_.lookups()
     found = first.statement
     for lookup in others:
-        found = lookup.statement.where(_given(lookup).in_(found))
+        found = lookup.statement.where(_given(lookup) == any_(func.array(found.scalar_subquery())))
     return found
 
 

@@ -154,10 +154,11 @@ def _of_probe(walk: Walk, probe: Probe, count: int | None) -> FromClause:
 
 def _of_all(walk: Walk, probes: Sequence[Probe], count: int | None) -> FromClause:
     """Return the first of all that the indexes find."""
-    by_index = [probe.filter for probe in probes if not probe.filter.columns]
-    are_found = [subscriptions.c.subscription_id.in_(all_of(filter_)) for filter_ in by_index]
+    inside = [probe.filter for probe in probes if not probe.filter.columns]
+    by_index = inside or [probes[0].filter]
+    is_found = subscriptions.c.subscription_id == any_(all_of(by_index))
     tests = [filter_.test(subscriptions) for filter_ in walk.filters if filter_ not in by_index]
-    return walk.sorted(count, *are_found, *tests).subquery()
+    return walk.sorted(count, is_found, *tests).subquery()
 
 
 def _only_if(condition: ColumnElement[bool], found: FromClause) -> Select[Any]:

@@ -6,8 +6,8 @@ from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
 
 # Each round of the recursion is one row: the subscriptions that it reached first, and all that are reached so far. So
-# circles end, and each subscription is there once, at its smallest depth. Arrays keep Postgres from reading whole tables
-# to join them, since it takes them for small.
+# circles end, and each subscription is there once, at its smallest depth. Arrays keep Postgres from reading whole
+# tables to join them, since it takes them for small.
 _IN_USE_BY = text("""
     WITH RECURSIVE round (depth, reached, seen) AS (
         SELECT 0, ARRAY[CAST(:subscription_id AS uuid)], ARRAY[CAST(:subscription_id AS uuid)]
@@ -16,12 +16,14 @@ _IN_USE_BY = text("""
         FROM round
         CROSS JOIN LATERAL (
             SELECT array_agg(DISTINCT owner.subscription_id) AS reached
-            FROM orchestrator.subscription_instances AS instance
-            JOIN orchestrator.subscription_instance_relations AS relation
-              ON relation.depends_on_id = instance.subscription_instance_id
-            JOIN orchestrator.subscription_instances AS owner
-              ON owner.subscription_instance_id = relation.in_use_by_id
-            WHERE instance.subscription_id = ANY(round.reached)
+            FROM orchestrator.subscription_instances AS owner
+            WHERE owner.subscription_instance_id = ANY(ARRAY(
+                      SELECT relation.in_use_by_id
+                      FROM orchestrator.subscription_instance_relations AS relation
+                      WHERE relation.depends_on_id = ANY(ARRAY(
+                                SELECT instance.subscription_instance_id
+                                FROM orchestrator.subscription_instances AS instance
+                                WHERE instance.subscription_id = ANY(round.reached)))))
               AND owner.subscription_id <> ALL(round.seen)
         ) AS following
         WHERE following.reached IS NOT NULL
@@ -32,7 +34,8 @@ _IN_USE_BY = text("""
     FROM (SELECT unnest(reached) AS subscription_id, depth FROM round WHERE depth > 0) AS related
     JOIN orchestrator.subscriptions AS subscription USING (subscription_id)
     JOIN orchestrator.products AS product USING (product_id)
-    WHERE (CAST(:statuses AS text[]) IS NULL OR subscription.status = ANY(CAST(:statuses AS text[])))
+    WHERE subscription.subscription_id = ANY(ARRAY(SELECT unnest(reached) FROM round WHERE depth > 0))
+      AND (CAST(:statuses AS text[]) IS NULL OR subscription.status = ANY(CAST(:statuses AS text[])))
       AND (CAST(:product_types AS text[]) IS NULL OR product.product_type = ANY(CAST(:product_types AS text[])))
     ORDER BY related.depth, subscription.created_at, subscription.subscription_id
 """)
@@ -45,12 +48,14 @@ _DEPENDS_ON = text("""
         FROM round
         CROSS JOIN LATERAL (
             SELECT array_agg(DISTINCT owner.subscription_id) AS reached
-            FROM orchestrator.subscription_instances AS instance
-            JOIN orchestrator.subscription_instance_relations AS relation
-              ON relation.in_use_by_id = instance.subscription_instance_id
-            JOIN orchestrator.subscription_instances AS owner
-              ON owner.subscription_instance_id = relation.depends_on_id
-            WHERE instance.subscription_id = ANY(round.reached)
+            FROM orchestrator.subscription_instances AS owner
+            WHERE owner.subscription_instance_id = ANY(ARRAY(
+                      SELECT relation.depends_on_id
+                      FROM orchestrator.subscription_instance_relations AS relation
+                      WHERE relation.in_use_by_id = ANY(ARRAY(
+                                SELECT instance.subscription_instance_id
+                                FROM orchestrator.subscription_instances AS instance
+                                WHERE instance.subscription_id = ANY(round.reached)))))
               AND owner.subscription_id <> ALL(round.seen)
         ) AS following
         WHERE following.reached IS NOT NULL
@@ -61,7 +66,8 @@ _DEPENDS_ON = text("""
     FROM (SELECT unnest(reached) AS subscription_id, depth FROM round WHERE depth > 0) AS related
     JOIN orchestrator.subscriptions AS subscription USING (subscription_id)
     JOIN orchestrator.products AS product USING (product_id)
-    WHERE (CAST(:statuses AS text[]) IS NULL OR subscription.status = ANY(CAST(:statuses AS text[])))
+    WHERE subscription.subscription_id = ANY(ARRAY(SELECT unnest(reached) FROM round WHERE depth > 0))
+      AND (CAST(:statuses AS text[]) IS NULL OR subscription.status = ANY(CAST(:statuses AS text[])))
       AND (CAST(:product_types AS text[]) IS NULL OR product.product_type = ANY(CAST(:product_types AS text[])))
     ORDER BY related.depth, subscription.created_at, subscription.subscription_id
 """)

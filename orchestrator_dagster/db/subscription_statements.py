@@ -58,7 +58,8 @@ LOAD_SUBSCRIPTIONS = text("""
                        instance.label,
                        instance.values,
                        instance.attribute,
-                       (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
+                       instance.position,
+                       (SELECT json_agg(json_build_array(relation.attribute, relation.position, relation.depends_on_id)
                                         ORDER BY relation.attribute, relation.position)
                         FROM orchestrator.subscription_instance_relations AS relation
                         WHERE relation.in_use_by_id = instance.subscription_instance_id)
@@ -90,7 +91,8 @@ LOAD_BLOCK = text("""
                instance.label,
                instance.values,
                instance.attribute,
-               (SELECT json_agg(json_build_array(relation.attribute, relation.depends_on_id)
+               instance.position,
+               (SELECT json_agg(json_build_array(relation.attribute, relation.position, relation.depends_on_id)
                                 ORDER BY relation.attribute, relation.position)
                 FROM orchestrator.subscription_instance_relations AS relation
                 WHERE relation.in_use_by_id = instance.subscription_instance_id)
@@ -181,29 +183,33 @@ TERMINATING = text("""
       AND workflow.target = 'TERMINATE'
 """)
 
-# The version is compared once more for a subscription that two processes create at the same time: there was no row to
-# lock then. No row comes back where somebody else was first.
+# No row comes back where the version is another one by now, or somebody else created or deleted the subscription. Not an
+# upsert: that would make a subscription again which is deleted while it waits for the row.
 SAVE_SUBSCRIPTION = text("""
-    WITH saved AS (
-        INSERT INTO orchestrator.subscriptions AS subscription
+    WITH created AS (
+        INSERT INTO orchestrator.subscriptions
                (subscription_id, product_id, customer_id, description, status, insync, start_date, end_date, note,
                 held_by)
         SELECT :subscription_id, :product_id, :customer_id, :description, :status, :insync, :start_date, :end_date,
                :note, CAST(:process_id AS uuid)
         WHERE :version = 0
-           OR EXISTS (SELECT FROM orchestrator.subscriptions WHERE subscription_id = :subscription_id)
-        ON CONFLICT (subscription_id) DO UPDATE
-        SET product_id = excluded.product_id,
-            customer_id = excluded.customer_id,
-            description = excluded.description,
-            status = excluded.status,
-            insync = excluded.insync,
-            start_date = excluded.start_date,
-            end_date = excluded.end_date,
-            note = excluded.note,
-            version = subscription.version + 1
-        WHERE subscription.version = :version
+        ON CONFLICT (subscription_id) DO NOTHING
         RETURNING subscription_id, version
+    ), changed AS (
+        UPDATE orchestrator.subscriptions
+        SET product_id = :product_id,
+            customer_id = :customer_id,
+            description = :description,
+            status = :status,
+            insync = :insync,
+            start_date = :start_date,
+            end_date = :end_date,
+            note = :note,
+            version = version + 1
+        WHERE subscription_id = :subscription_id AND version = :version
+        RETURNING subscription_id, version
+    ), saved AS (
+        SELECT * FROM created UNION ALL SELECT * FROM changed
     ), history AS (
         INSERT INTO orchestrator.subscription_versions
                (subscription_id, version, changed_by, process_id, step, changes, undo)
@@ -228,7 +234,6 @@ LINK_PROCESS = text("""
 """)
 
 # A place in a list is either removed or written, never both: the parts see the same rows and none of them another's.
-# What a removed block linked goes when the statement ends.
 SAVE_TREE = text("""
     WITH removed AS (
         DELETE FROM orchestrator.subscription_instances

@@ -32,10 +32,14 @@ class BlockRow:
         """Whether writing this row over the other changes nothing."""
         return (
             other is not None
-            and (self.product_block_name, self.label, self.attribute, self.position)
-            == (other.product_block_name, other.label, other.attribute, other.position)
+            and (self.product_block_name, self.label) == (other.product_block_name, other.label)
+            and self.stands_as(other)
             and same_json(self.values, other.values)
         )
+
+    def stands_as(self, other: "BlockRow") -> bool:
+        """Whether both are at the same place of the subscription, or at none."""
+        return (self.attribute, self.position) == (other.attribute, other.position)
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,6 @@ class Tree:
     lists: Set[tuple[UUID | None, str]] = frozenset()
 
     @property
-    def relations(self) -> dict[Place, UUID]:
-        """The links between blocks, without the roots."""
-        return {place: block_id for place, block_id in self.links.items() if place.in_use_by_id is not None}
-
-    @property
     def block_names(self) -> set[str]:
         """The names of its own blocks in the catalogue."""
         return {row.product_block_name for row in self.blocks.values()}
@@ -71,25 +70,20 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSubscription:
     """A subscription as it is stored, for a save to compare with.
 
     Attributes:
-        record: its own fields; its blocks may be left out.
+        record: its own fields, without its blocks.
         tree: all blocks that it owns, reached or not.
     """
 
     record: SubscriptionRecord
     tree: Tree
 
-    @classmethod
-    def of(cls, record: SubscriptionRecord) -> "Stored":
-        """Return a subscription as it was loaded."""
-        return cls(record, stored_tree(record))
 
-
-def stored_tree(record: SubscriptionRecord) -> Tree:
-    """Return the tree of a record as it was loaded: all blocks that the subscription owns, reached or not."""
+def loaded_tree(record: SubscriptionRecord) -> Tree:
+    """Return the tree of a record that was loaded: all blocks that the subscription owns, reached or not."""
     own = {
         block_id: block
         for block_id, block in record.blocks.items()

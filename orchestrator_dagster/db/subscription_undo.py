@@ -20,8 +20,8 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import same_json
-from orchestrator_dagster.db.subscription_changes import Changes
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Tree
+from orchestrator_dagster.db.subscription_difference import Difference
+from orchestrator_dagster.db.subscription_tree import BlockRow
 
 Undo = Mapping[str, Any]
 Links = Mapping[tuple[str, int], UUID]
@@ -62,27 +62,33 @@ class SubscriptionState:
         return SubscriptionState(columns, blocks, links)
 
 
-def undo_of(field_changes: Changes, before: Tree, after: Tree) -> Undo:
+def undo_of(difference: Difference) -> Undo:
     """Return how to get back from one version of a subscription to the one before.
 
     Args:
-        field_changes: what changed in the subscription's own fields.
-        before: its blocks in the version before.
-        after: its blocks in the version.
+        difference: what makes the one out of the other.
     """
-    columns = {_column(name): change["before"] for name, change in field_changes.items() if name != "product.name"}
-    blocks = {str(block_id): None for block_id in after.blocks.keys() - before.blocks.keys()}
-    entries = {str(block_id): _block_before(row, after.blocks.get(block_id)) for block_id, row in before.blocks.items()}
     parts = {
-        "subscription": columns,
-        "blocks": blocks | {block_id: entry for block_id, entry in entries.items() if entry},
-        "links": _links_before(before, after),
+        "subscription": {
+            _column(name): change["before"] for name, change in difference.fields.items() if name != "product.name"
+        },
+        "blocks": {str(block_id): None for block_id in sorted(difference.new_blocks)} | _blocks_before(difference),
+        "links": _links_before(difference),
     }
     return {name: part for name, part in parts.items() if part}
 
 
 def _column(name: str) -> str:
     return "product_id" if name == "product.product_id" else name
+
+
+def _blocks_before(difference: Difference) -> dict[str, dict[str, Any]]:
+    before, after = difference.before.blocks, difference.after.blocks
+    return {
+        str(block_id): _block_before(before[block_id], after.get(block_id))
+        for block_id in [*difference.blocks, *difference.removed_blocks]
+        if block_id in before
+    }
 
 
 def _block_before(before: BlockRow, after: BlockRow | None) -> dict[str, Any]:
@@ -106,14 +112,19 @@ def _columns(row: BlockRow) -> dict[str, Any]:
     }
 
 
-def _links_before(before: Tree, after: Tree) -> list[tuple[str, str, int, str | None]]:
-    old, new = before.relations, after.relations
-    changed = [place for place in old | new if old.get(place) != new.get(place) and place.in_use_by_id in before.blocks]
-    return [(str(place.in_use_by_id), place.attribute, place.position, _text(old, place)) for place in sorted(changed)]
+def _links_before(difference: Difference) -> list[tuple[str, str, int, str | None]]:
+    before = difference.before
+    changed = [
+        place for place in [*difference.relations, *difference.removed_relations] if place.in_use_by_id in before.blocks
+    ]
+    return [
+        (str(place.in_use_by_id), place.attribute, place.position, _text(before.links.get(place)))
+        for place in sorted(changed)
+    ]
 
 
-def _text(links: Mapping[Place, UUID], place: Place) -> str | None:
-    return str(links[place]) if place in links else None
+def _text(block_id: UUID | None) -> str | None:
+    return None if block_id is None else str(block_id)
 
 
 def _undo_block(

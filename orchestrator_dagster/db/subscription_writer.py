@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 
 from orchestrator_dagster.db import subscription_statements as statements
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscription_changes import Changes, tree_changes
+from orchestrator_dagster.db.subscription_changes import changes_of, field_changes
 from orchestrator_dagster.db.subscription_checks import check_database
 from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_reader import load_subscription
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Stored, tree_to_save
-from orchestrator_dagster.db.subscription_undo import Undo, undo_of
+from orchestrator_dagster.db.subscription_reader import load_documents
+from orchestrator_dagster.db.subscription_tree import BlockRow, Place, StoredSubscription, Tree, tree_to_save
+from orchestrator_dagster.db.subscription_undo import undo_of
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 from orchestrator_dagster.errors import ModelError, StaleDataError, SubscriptionNotFoundError
 
@@ -29,8 +29,8 @@ class Author:
 
 
 def save_subscription(
-    connection: Connection, record: SubscriptionRecord, author: Author, loaded: Stored | None = None
-) -> Stored:
+    connection: Connection, record: SubscriptionRecord, author: Author, loaded: StoredSubscription | None = None
+) -> StoredSubscription:
     """Write what differs from what is stored, if that is the version that was loaded.
 
     Where it is remembered what was loaded, and only the subscription's own values change, the statement that writes
@@ -55,26 +55,31 @@ def save_subscription(
     after = tree_to_save(record)
     difference = None
     if loaded is not None and loaded.record.version == record.version:
-        difference = Difference.between(loaded, record, after)
+        difference = _difference(loaded, record, after)
     if not difference or difference.concerns_others:
         is_stored = _lock(connection, record)
         if difference is None:
-            stored = Stored.of(load_subscription(connection, record.subscription_id)) if is_stored else None
-            difference = Difference.between(stored, record, after)
+            difference = _difference(_load(connection, record) if is_stored else None, record, after)
     version = record.version
     if difference:
         version = _write(connection, record, author, difference)
     else:
         _link_process(connection, record.subscription_id, author)
-    return Stored(replace(record, version=version, roots={}, blocks={}), after)
+    return StoredSubscription(replace(record, version=version, roots={}, blocks={}), after)
+
+
+def _difference(stored: StoredSubscription | None, record: SubscriptionRecord, after: Tree) -> Difference:
+    fields = field_changes(stored.record if stored else None, record)
+    return Difference.between(fields, stored.tree if stored else Tree(), after)
+
+
+def _load(connection: Connection, record: SubscriptionRecord) -> StoredSubscription:
+    return load_documents(connection, [record.subscription_id]).stored(record.subscription_id)
 
 
 def _write(connection: Connection, record: SubscriptionRecord, author: Author, difference: Difference) -> int:
-    before, after = difference.before, difference.after
     check_database(connection, record, difference, author.process_id)
-    undo = undo_of(difference.fields, before, after) if record.version else None
-    changes = difference.fields | tree_changes(before, after)
-    version = _write_subscription(connection, record, author, changes, undo)
+    version = _write_subscription(connection, record, author, difference)
     _write_tree(connection, record, difference)
     return version
 
@@ -108,7 +113,7 @@ def _link_process(connection: Connection, subscription_id: UUID, author: Author)
 
 
 def _write_subscription(
-    connection: Connection, record: SubscriptionRecord, author: Author, changes: Changes, undo: Undo | None
+    connection: Connection, record: SubscriptionRecord, author: Author, difference: Difference
 ) -> int:
     version = connection.scalar(
         statements.SAVE_SUBSCRIPTION,
@@ -126,8 +131,8 @@ def _write_subscription(
             "changed_by": author.changed_by,
             "process_id": author.process_id,
             "step": author.step,
-            "changes": _json(record, changes),
-            "undo": None if undo is None else _json(record, undo),
+            "changes": _json(record, changes_of(difference)),
+            "undo": _json(record, undo_of(difference)) if record.version else None,
         },
     )
     if version is None:

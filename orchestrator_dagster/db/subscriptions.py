@@ -10,7 +10,7 @@ from orchestrator_dagster.db import subscription_reader, subscription_writer
 from orchestrator_dagster.db.connected_repository import ConnectedRepository
 from orchestrator_dagster.db.loaded_subscriptions import LoadedSubscriptions
 from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_tree import Stored
+from orchestrator_dagster.db.subscription_tree import StoredSubscription
 from orchestrator_dagster.db.subscription_writer import Author
 from orchestrator_dagster.domain.query import Page, SubscriptionQuery
 from orchestrator_dagster.domain.repository import (
@@ -65,9 +65,7 @@ class PostgresRepository(ConnectedRepository):
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
         documents = subscription_reader.load_documents(self.connection, [subscription_id])
         record = subscription_reader.record_of(subscription_id, documents)
-        self._loaded.remember(
-            subscription_id, lambda: Stored.of(subscription_reader.record_of(subscription_id, documents))
-        )
+        self._loaded.remember(subscription_id, lambda: documents.stored(subscription_id))
         return record
 
     def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
@@ -86,7 +84,7 @@ class PostgresRepository(ConnectedRepository):
         """Write what differs from what is stored and return the new version; see `Repository`."""
         return self.save_and_return(record).record.version
 
-    def save_and_return(self, record: SubscriptionRecord) -> Stored:
+    def save_and_return(self, record: SubscriptionRecord) -> StoredSubscription:
         """Write what differs from what is stored and return what is stored now."""
         loaded = self._loaded.take(record.subscription_id)
         stored = subscription_writer.save_subscription(self.connection, record, self._author, loaded)

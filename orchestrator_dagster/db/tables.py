@@ -34,6 +34,9 @@ SCHEMA = "orchestrator"
 NEVER = "'infinity'::timestamp with time zone"
 """What a date that is not there counts as in lists: later than all others."""
 
+# What saves have added to such an index waits in a list until it is this long (kB), and every search reads that list.
+_PENDING = {"gin_pending_list_limit": 512}
+
 metadata = MetaData(
     schema=SCHEMA,
     naming_convention={
@@ -313,7 +316,13 @@ subscription_instances = Table(
     CheckConstraint("jsonb_typeof(values) = 'object'", name="values_are_an_object"),
     UniqueConstraint("subscription_id", "attribute", "position", deferrable=True, initially="DEFERRED"),
     # finds blocks by what their values contain
-    Index(None, "values", postgresql_using="gin", postgresql_ops={"values": "jsonb_path_ops"}),
+    Index(
+        None,
+        "values",
+        postgresql_using="gin",
+        postgresql_ops={"values": "jsonb_path_ops"},
+        postgresql_with=_PENDING,
+    ),
 )
 
 subscription_instance_relations = Table(
@@ -395,7 +404,7 @@ subscription_search = Table(
     metadata,
     Column("subscription_id", ForeignKey(subscriptions.c.subscription_id, ondelete="CASCADE"), primary_key=True),
     Column("document", TSVECTOR, nullable=False),
-    Index(None, "document", postgresql_using="gin"),
+    Index(None, "document", postgresql_using="gin", postgresql_with=_PENDING),
     comment="the words of each subscription; kept by triggers",
 )
 

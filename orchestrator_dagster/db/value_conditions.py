@@ -8,7 +8,6 @@ from sqlalchemy import (
     DateTime,
     FromClause,
     Numeric,
-    Select,
     Text,
     and_,
     any_,
@@ -56,11 +55,10 @@ def has_value(wanted: ValueFilter, subscription: FromClause) -> ColumnElement[bo
     return statement.offset(0).correlate(subscription).exists()
 
 
-def blocks_with(wanted: ValueFilter) -> Select[Any]:
-    """Return what selects the blocks that have a value, wherever they stand, by the index of values."""
+def of_blocks_with(wanted: ValueFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on `subscription_instances` that select the blocks that have a value, by an index."""
     found = [_contained(test, wanted.resource_type) for test in wanted.tests if test.indexable]
-    tests = [_passes(subscription_instances, wanted.resource_type, test) for test in wanted.tests]
-    return select(subscription_instances.c.subscription_instance_id.label("id")).where(*found, *tests)
+    return found + [_passes(subscription_instances, wanted.resource_type, test) for test in wanted.tests]
 
 
 def _contained(test: ValueTest, name: str) -> ColumnElement[bool]:

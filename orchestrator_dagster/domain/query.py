@@ -34,6 +34,9 @@ SORT_COLUMNS = (
 """The columns of a subscription that a list can be sorted by."""
 
 
+_LONGEST_TEXT = 500
+
+
 @dataclass(frozen=True)
 class SubscriptionRow:
     """A subscription as a list shows it."""
@@ -120,7 +123,7 @@ class SubscriptionQuery:
         for name in ("created_at", "start_date", "end_date"):
             self._set(name, _period(name, getattr(self, name)))
         self._set("insync", _checked("insync", self.insync, bool))
-        self._set("text", _checked("text", self.text, str))
+        self._set("text", _text(self.text))
         self._set("limit", _limit(self.limit))
         self._set("order", _order(self.sort))
         self._set("values", _values(self.where))
@@ -235,6 +238,13 @@ def _checked(name: str, given: T, kind: type) -> T:
     if given is None or isinstance(given, kind):
         return given
     raise QueryError(name, given, f"{kind.__name__} or None")
+
+
+def _text(given: Any) -> str | None:
+    text: str | None = _checked("text", given, str)
+    if text is not None and len(text) > _LONGEST_TEXT:
+        raise QueryError("text", f"{text[:20]}…", f"text of {_LONGEST_TEXT} characters at most")
+    return text
 
 
 def _limit(given: Any) -> int | None:

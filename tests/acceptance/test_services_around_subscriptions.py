@@ -27,6 +27,8 @@ from orchestrator_dagster import (
     update_subscription_note,
 )
 
+LINK_NAME = "    link_name: str | None = None\n"
+
 Connected = tuple[ModuleType, Session]
 
 
@@ -159,7 +161,7 @@ def test_abstract_blocks_unions_and_several_parents_are_saved_and_come_back(proj
     project.edit(
         (
             "class LinkBlock(",
-            '''class NamedBlock(ProductBlockModel):
+            """class NamedBlock(ProductBlockModel):
     end_name: str
 
 
@@ -175,10 +177,13 @@ class LockedShelfBlock(ShelfBlock, CageBlock, product_block_name="Locked shelf")
     pass
 
 
-class LinkBlock(''',
+class LinkBlock(""",
         ),
-        ("    link_name: str | None = None\n", "    link_name: str | None = None\n    places: list[NamedBlock] = []\n    main: ShelfBlock | CageBlock | None = None\n"),
-    )  # fmt: skip
+        (
+            LINK_NAME,
+            LINK_NAME + "    places: list[NamedBlock] = []\n    main: ShelfBlock | CageBlock | None = None\n",
+        ),
+    )
     with project.connected() as (code, _):
         link_id = make_link(code, "ring", [make_node(code, "n")])
         link = code.Link.from_subscription(link_id)

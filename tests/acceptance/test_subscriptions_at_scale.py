@@ -137,7 +137,8 @@ COPY = text("""
     subscription_rows AS (
         INSERT INTO orchestrator.subscriptions
             (subscription_id, product_id, customer_id, description, status, insync, start_date, version)
-        SELECT copies.subscription_id, product_id, :customer, description || ' ' || number, status, insync, start_date, 1
+        SELECT copies.subscription_id, product_id, :customer, description || ' ' || number, status, insync, start_date,
+               1
         FROM orchestrator.subscriptions AS original CROSS JOIN copies
         WHERE original.subscription_id = :original
     ),
@@ -342,14 +343,17 @@ class TestFinding:
         with pytest.raises(ValueError, match="contains"):
             wfo.subscriptions(where={"node.node_name": {"~": "x"}})
 
-    @pytest.mark.parametrize("sort", ["-created_at", "description", "-start_date", "subscription_id"])
     def test_pages_show_each_once_while_others_are_added(
-        self, project: UserProject, wfo: Session, code: ModuleType, sort: str
+        self, project: UserProject, wfo: Session, code: ModuleType
     ) -> None:
         original = make_node(code, "original")
         copies_of(project, original, 24, "there before")
+        for sort in ("-created_at", "description", "-start_date", "subscription_id", "-status"):
+            self.assert_that_pages_show_each_once(project, wfo, original, sort)
+
+    def assert_that_pages_show_each_once(self, project: UserProject, wfo: Session, original: UUID, sort: str) -> None:
         before = set(ids(wfo.subscriptions()))
-        assert len(before) == 25
+        assert len(before) >= 25
         pages = []
         page = wfo.subscriptions(limit=4, sort=sort)
         while True:
@@ -416,9 +420,9 @@ class TestSearching:
             change_and_fail()
         assert ids(wfo.subscriptions(text="zeppelin")) == []
 
-    @pytest.mark.parametrize("typed", ["", "   ", "'", "a & | !", "(((", '"', "<->", ":*", "ä—€", "\x00", "-"])
-    def test_nothing_that_people_type_is_an_error(self, wfo: Session, typed: str) -> None:
-        assert isinstance(wfo.subscriptions(text=typed), list)
+    def test_nothing_that_people_type_is_an_error(self, wfo: Session) -> None:
+        for typed in ("", "   ", "'", "a & | !", "(((", '"', "<->", ":*", "ä—€", "\x00", "-", "%", "\\"):
+            assert wfo.subscriptions(text=typed) == []
 
 
 class TestRelations:
@@ -428,15 +432,11 @@ class TestRelations:
         left, right = make_node(code, "left"), make_node(code, "right")
         link = make_link(code, "link", [left, right])
         old = make_link(code, "old", [left])
-        ended = code.Link.from_other_lifecycle(
-            code.Link.from_subscription(old), SubscriptionLifecycle.TERMINATED
-        )
+        ended = code.Link.from_other_lifecycle(code.Link.from_subscription(old), SubscriptionLifecycle.TERMINATED)
         ended.save()
         return {"left": left, "right": right, "link": link, "old": old, "service": make_service(code, link)}
 
-    def test_all_that_use_a_subscription_are_found_however_far_away(
-        self, wfo: Session, chain: dict[str, UUID]
-    ) -> None:
+    def test_all_that_use_a_subscription_are_found_however_far_away(self, wfo: Session, chain: dict[str, UUID]) -> None:
         found = wfo.in_use_by(chain["left"])
         assert {(row.subscription_id, row.depth) for row in found} == {
             (chain["link"], 1),

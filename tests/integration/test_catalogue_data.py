@@ -730,7 +730,7 @@ def own_part(record: SubscriptionRecord) -> tuple[Any, Any]:
     return record.roots, own
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TREES, st.lists(OPERATIONS, unique_by=subject, min_size=1, max_size=6), st.booleans())
 def test_whatever_is_applied_can_be_undone_and_leaves_what_a_save_would_leave(
     shared_engine: Engine,

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from orchestrator_dagster.db.loaded_subscriptions import MOST_REMEMBERED, LoadedSubscriptions
-from orchestrator_dagster.db.subscription_tree import Stored, Tree
+from orchestrator_dagster.db.subscription_tree import StoredSubscription, Tree
 from orchestrator_dagster.domain import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
 from orchestrator_dagster.domain.repository import SubscriptionRecord
@@ -18,7 +18,7 @@ PRODUCT = ProductModel(
 )
 
 
-def stored(number: int) -> Stored:
+def stored(number: int) -> StoredSubscription:
     record = SubscriptionRecord(
         subscription_id=UUID(int=number),
         product=PRODUCT,
@@ -31,7 +31,7 @@ def stored(number: int) -> Stored:
         note=None,
         version=1,
     )
-    return Stored(record, Tree())
+    return StoredSubscription(record, Tree())
 
 
 def test_what_was_loaded_is_remembered_for_one_save() -> None:

@@ -35,9 +35,13 @@ REPLACED = {
     "ix_subscriptions_status": "status",
 }
 
+# What saves have added waits in a list until it is this long (kB), and every search reads that list.
+PENDING = {"gin_pending_list_limit": 512}
+
 # Whatever stands between the words of a name, an address or an id counts as a blank, so that `ams-core-1` is three
-# words that follow each other. But an index finds words, not which follow each other, and those of `10.0.0.1` are nearly
-# everywhere: so each two words with no blank between them are in the index as one, too.
+# words that follow each other. But an index finds words, not which follow each other, and those of `10.0.0.1` are
+# nearly everywhere: so each two words with no blank between them are in the index as one, too. These begin with a blank:
+# they have no place in the text, and so must not be among what `10*` finds as a part of a phrase.
 #
 # To know where the blanks were, they stand in `parts` as well. The text is cut off well below what a `tsvector` holds.
 SEARCH_DOCUMENT = r"""
@@ -52,7 +56,7 @@ DECLARE
 BEGIN
     RETURN to_tsvector('simple', regexp_replace(cut_off, marks, ' ', 'g'))
         || array_to_tsvector(ARRAY(
-            SELECT lower(word || ' ' || next_word)
+            SELECT lower(' ' || word || ' ' || next_word)
             FROM unnest(parts, parts[2:]) AS pairs (word, next_word)
             WHERE word NOT IN ('', ' ') AND next_word NOT IN ('', ' ') AND octet_length(word || next_word) < 2000
         ));
@@ -138,6 +142,7 @@ END
 $$
 """
 
+# The rows are not called `new` and `old`, which are variables of a trigger.
 SUBSCRIPTIONS_CHANGED = """
 CREATE FUNCTION orchestrator.search_subscriptions() RETURNS trigger
 LANGUAGE plpgsql
@@ -359,6 +364,7 @@ def _create_indexes() -> None:
         schema=SCHEMA,
         postgresql_using="gin",
         postgresql_ops={"values": "jsonb_path_ops"},
+        postgresql_with=PENDING,
     )
 
 
@@ -384,4 +390,5 @@ def _create_search() -> None:
         ["document"],
         schema=SCHEMA,
         postgresql_using="gin",
+        postgresql_with=PENDING,
     )
