@@ -108,6 +108,9 @@ class MemoryRepository:
         self.subscriptions[record.subscription_id] = replace(changed, version=version + 1)
         return version + 1
 
+    def note_saved(self, model: Any) -> None:
+        pass
+
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         return {
             block_id: [self._reference(user) for user in self.blocks.values() if block_id in set(_linked(user))]

@@ -166,7 +166,7 @@ def _undeclared_product(name: str, stored: Catalogue) -> Differences:
         )
         effect = Effect(SubscriptionsTo(name, NOT_TERMINATED), Verdict.REFUSED, says)
         says = "not declared any more: end of life, its subscriptions are terminated"
-        yield Difference(ChangeKind.REMOVED, title, says, harmless=True, effects=(effect,))
+        yield Difference(ChangeKind.REMOVED, title, says, effects=(effect,))
 
 
 def _attributes(

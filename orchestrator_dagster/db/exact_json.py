@@ -10,6 +10,7 @@ from typing import Any
 
 _STRING_OR_LARGE_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e\+\d+')
 _EQUAL_IF_SAME = (str, int, bool, type(None))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -24,7 +25,7 @@ def to_json(value: Any) -> str:
         >>> to_json({"speed": 1e16, "site": "Zürich"})
         '{"speed": 10000000000000000.0, "site": "Zürich"}'
     """
-    written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    written = _ENCODER.encode(value)
     if "\\u0000" in written and _NUL.search(written):
         raise ValueError("a text with a NUL character cannot be stored")
     if "e+" in written:

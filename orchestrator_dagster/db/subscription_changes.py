@@ -60,7 +60,7 @@ def _place_changes(before: Tree, after: Tree, lists: Lists) -> Changes:
     old, new = dict(_paths(before, lists)), dict(_paths(after, lists))
     return {
         path: Change(before=_block(old.get(path), before, after), after=_block(new.get(path), after, before))
-        for path in old.keys() | new.keys()
+        for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     }
 

@@ -183,8 +183,8 @@ TERMINATING = text("""
       AND workflow.target = 'TERMINATE'
 """)
 
-# No row comes back where the version is another one by now, or somebody else created or deleted the subscription. Not an
-# upsert: that would make a subscription again which is deleted while it waits for the row.
+# No row comes back where the version is another one by now, or where somebody else created or deleted the subscription.
+# Not an upsert: one that waits for a subscription that is being deleted would make it again, with a part of its blocks.
 SAVE_SUBSCRIPTION = text("""
     WITH created AS (
         INSERT INTO orchestrator.subscriptions

@@ -99,7 +99,7 @@ def tree_to_save(record: SubscriptionRecord) -> Tree:
         ModelError: the record contradicts itself, or has a value that cannot be stored.
     """
     own: dict[UUID, BlockRecord] = {}
-    _check_links(f"subscription {record.subscription_id}", record.roots)
+    _check_links("subscription", record.subscription_id, record.roots)
     waiting = [block_id for ids in record.roots.values() for block_id in ids]
     for root_id in waiting:
         _check_root(record, root_id)
@@ -109,7 +109,7 @@ def tree_to_save(record: SubscriptionRecord) -> Tree:
         if block_id in own or block is None or block.owner_subscription_id != record.subscription_id:
             continue
         own[block_id] = block
-        _check_links(f"block {block.product_block_name} {block_id}", block.links)
+        _check_links(f"block {block.product_block_name}", block_id, block.links)
         waiting += [linked for ids in block.links.values() for linked in ids]
     return _tree(record, own, {block_id: _as_stored(block) for block_id, block in own.items()})
 
@@ -162,7 +162,7 @@ def _row(block: BlockRecord, values: Mapping[str, Any], root: Place | None) -> B
     )
 
 
-def _check_links(holder: str, links: Mapping[str, Sequence[UUID]]) -> None:
+def _check_links(kind: str, holder_id: UUID, links: Mapping[str, Sequence[UUID]]) -> None:
     fields: dict[UUID, list[str]] = {}
     for attribute, ids in links.items():
         for block_id in ids:
@@ -171,7 +171,7 @@ def _check_links(holder: str, links: Mapping[str, Sequence[UUID]]) -> None:
         if len(attributes) > 1:
             raise ModelError(
                 "Cannot link the same subscription instance multiple times: "
-                f"instance {block_id} is used in fields {attributes} of {holder}"
+                f"instance {block_id} is used in fields {attributes} of {kind} {holder_id}"
             )
 
 

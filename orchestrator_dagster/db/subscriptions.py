@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from uuid import UUID
+from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection, Engine
 
@@ -20,6 +21,7 @@ from orchestrator_dagster.domain.repository import (
     ProductRecord,
     SubscriptionRecord,
 )
+from orchestrator_dagster.domain.subscription import SubscriptionModel
 
 
 class PostgresRepository(ConnectedRepository):
@@ -51,6 +53,8 @@ class PostgresRepository(ConnectedRepository):
         self.process_id = process_id
         self.saved: dict[UUID, SubscriptionRecord] = {}
         self._loaded = LoadedSubscriptions() if loaded is None else loaded
+        self._saved_models: list[ReferenceType[SubscriptionModel]] = []
+        self._versions_before: dict[UUID, int] = {}
         self._author = Author(changed_by=changed_by, process_id=process_id, step=step)
 
     def product(self, product_id: UUID) -> ProductRecord:
@@ -89,7 +93,22 @@ class PostgresRepository(ConnectedRepository):
         loaded = self._loaded.take(record.subscription_id)
         stored = subscription_writer.save_subscription(self.connection, record, self._author, loaded)
         self.saved[record.subscription_id] = record
+        self._versions_before.setdefault(record.subscription_id, record.version)
         return stored
+
+    def note_saved(self, model: SubscriptionModel) -> None:
+        """Take note of a model that was saved, for `restoring_versions`."""
+        self._saved_models.append(ref(model))  # what nobody has any more is not kept for this
+
+    @contextmanager
+    def restoring_versions(self) -> Iterator[None]:
+        """Give models that were saved their versions back if the block fails, at whose end the transaction ends."""
+        try:
+            yield
+        except BaseException:
+            for model in filter(None, (reference() for reference in self._saved_models)):
+                model.version = self._versions_before[model.subscription_id]
+            raise
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
@@ -155,6 +174,9 @@ class AutocommitRepository(ConnectedRepository):
         # not before the commit: what was rolled back may come again as somebody else's version of the same number
         self._loaded.remember(record.subscription_id, lambda: stored)
         return stored.record.version
+
+    def note_saved(self, model: SubscriptionModel) -> None:
+        """Do nothing: what was saved is committed."""
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""

@@ -35,7 +35,7 @@ NEVER = "'infinity'::timestamp with time zone"
 """What a date that is not there counts as in lists: later than all others."""
 
 # What saves have added to such an index waits in a list until it is this long (kB), and every search reads that list.
-_PENDING = {"gin_pending_list_limit": 512}
+_PENDING = {"gin_pending_list_limit": 1024}
 
 metadata = MetaData(
     schema=SCHEMA,

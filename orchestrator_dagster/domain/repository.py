@@ -160,6 +160,12 @@ class Repository(Protocol):
             ModelError: the record links a block that does not exist, or removes one that others use.
         """
 
+    def note_saved(self, model: "SubscriptionModel") -> None:
+        """Take note of a model that was saved: it gets its version back if that is rolled back later.
+
+        Else it would have a version that does not exist, or one that somebody else makes then and it would overwrite.
+        """
+
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
 

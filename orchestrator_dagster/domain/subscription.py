@@ -319,7 +319,9 @@ class SubscriptionModel(LoadedModel):
             raise LifecycleError(
                 f"Lifecycle status {self.status} requires specialized type {specialized}, was: {type(self)}"
             )
-        self.version = current_repository().save_subscription(record_of(self))
+        repository = current_repository()
+        self.version = repository.save_subscription(record_of(self))
+        repository.note_saved(self)
 
     @classmethod
     def diff_product_in_database(cls, product_id: UUID | str) -> dict[str, Any]:

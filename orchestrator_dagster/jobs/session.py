@@ -314,10 +314,16 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make every `save()` within the block part of one transaction."""
+        """Make every `save()` within the block part of one transaction.
+
+        If it fails, nothing of it is stored. The models that were saved in it have the versions again that they had
+        before, and can be saved anew; others that were loaded in it are to be loaded again.
+        """
         _require_no_transaction("asked for a transaction")
-        with self._engine.begin() as connection, use_repository(PostgresRepository(connection, changed_by=self.user)):
-            yield
+        with self._engine.connect() as connection:
+            repository = PostgresRepository(connection, changed_by=self.user)
+            with repository.restoring_versions(), connection.begin(), use_repository(repository):
+                yield
 
     def read_process(self, process_id: UUID) -> tuple[ProcessRow, list[StepRow]]:
         """Return a process and its step log as they are now."""

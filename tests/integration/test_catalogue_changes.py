@@ -21,6 +21,7 @@ from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle
+from orchestrator_dagster.domain.registry import SUBSCRIPTION_MODEL_REGISTRY
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.stored import Stored, StoredBlock
 from orchestrator_dagster.domain.subscription import SubscriptionModel
@@ -134,6 +135,12 @@ def versions(connection: Connection, subscription_id: UUID) -> list[tuple[Any, .
            WHERE subscription_id = :id ORDER BY version""",
         id=subscription_id,
     )
+
+
+@pytest.fixture(autouse=True)
+def no_other_racks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other modules have products of that name too."""
+    monkeypatch.delitem(SUBSCRIPTION_MODEL_REGISTRY, "Rack", raising=False)
 
 
 @pytest.fixture

@@ -44,6 +44,13 @@ DEFINITIONS = text("""
 """)
 
 
+FUNCTIONS_AND_VIEWS = text("""
+    SELECT proname FROM pg_proc WHERE pronamespace = 'orchestrator'::regnamespace
+    UNION ALL
+    SELECT viewname FROM pg_views WHERE schemaname = 'orchestrator'
+""")
+
+
 @pytest.fixture
 def empty(new_database: NewDatabase) -> Engine:
     """A database without anything of ours."""
@@ -146,6 +153,8 @@ def test_a_downgrade_takes_everything_away_and_the_next_upgrade_brings_it_back(e
     before = definitions(engine)
     migrate.downgrade(engine, "base")
     assert tables_in(engine, SCHEMA) == {"schema_revision"}
+    with engine.connect() as connection:
+        assert connection.scalars(FUNCTIONS_AND_VIEWS).all() == []
     migrate.upgrade(engine)
     assert definitions(engine) == before
 

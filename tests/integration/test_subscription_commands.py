@@ -121,11 +121,11 @@ def test_relations_are_listed(stored: Stored) -> None:
     assert json.loads(run("depends-on", stored.port, "--json", "--product-type", "Port").stdout) == []
 
 
-def test_session_and_resource_take_the_same_filters(
-    golden: ModuleType, stored: Stored, orchestrator_database: str
-) -> None:
+def test_session_and_resource_take_the_same_filters(golden: ModuleType, orchestrator_database: str) -> None:
     resource = Subscriptions(database=Database(url=orchestrator_database))
     with golden.orchestrator.connect() as wfo:
+        with engine_for(orchestrator_database).begin() as connection:
+            stored = Stored(StoredSubscriptions(connection))
         for source in (wfo.subscriptions, resource.find):
             page = source(where={"node.rack": {">": 1}}, text="node", sort="created_at", limit=1)
             assert [row.subscription_id for row in page] == [stored.first]

@@ -554,6 +554,71 @@ def write_by_sql(connection: Connection, model: SubscriptionModel, undo: dict[st
     )
 
 
+@pytest.fixture
+def a_port_with_a_gap(connection: Connection, store: PostgresRepository, a_port: Port) -> Kept:
+    """A subscription that lost a block in the middle of each of its lists, and what it was before and after that."""
+    a_port.spares.append(PortBlock.new(a_port.subscription_id, speed=100))
+    a_port.save()
+    kept = Kept(store, a_port)
+    channel, spare = a_port.port.channels[1], a_port.spares[1]
+    gone = {"gone": [channel.subscription_instance_id, spare.subscription_instance_id]}
+    for statement in (
+        "DELETE FROM orchestrator.subscription_instance_relations WHERE depends_on_id = ANY(:gone)",
+        "DELETE FROM orchestrator.subscription_instances WHERE subscription_instance_id = ANY(:gone)",
+    ):
+        connection.execute(text(statement), gone)
+    undo = {
+        "blocks": {
+            str(channel.subscription_instance_id): {"product_block": "Channel", "set": {"vlan": 20}},
+            str(spare.subscription_instance_id): {
+                "product_block": "Port",
+                "attribute": "spares",
+                "position": 1,
+                "set": {"speed": 40},
+            },
+        },
+        "links": [[str(a_port.port.subscription_instance_id), "channels", 1, str(channel.subscription_instance_id)]],
+    }
+    write_by_sql(connection, a_port, {"blocks": undo["blocks"], "links": undo["links"]})
+    kept.model = Port.from_subscription(a_port.subscription_id)
+    kept.records[kept.model.version] = store.load_subscription(a_port.subscription_id)
+    return kept
+
+
+def a_channel_at_the_end(port: Port) -> None:
+    port.port.channels.append(ChannelBlock.new(port.subscription_id, vlan=40))
+
+
+def no_channel_after_the_gap(port: Port) -> None:
+    del port.port.channels[1]
+
+
+def a_spare_at_the_end(port: Port) -> None:
+    port.spares.append(PortBlock.new(port.subscription_id, speed=400))
+
+
+def no_spare_after_the_gap(port: Port) -> None:
+    del port.spares[1]
+
+
+class TestListsWithGaps:
+    """Whoever writes SQL may leave them."""
+
+    @pytest.mark.parametrize(
+        "change", [a_channel_at_the_end, no_channel_after_the_gap, a_spare_at_the_end, no_spare_after_the_gap, a_value]
+    )
+    def test_a_list_with_a_gap_is_saved_as_the_model_has_it_and_no_version_is_lost(
+        self, a_port_with_a_gap: Kept, change: Callable[[Port], None]
+    ) -> None:
+        kept = a_port_with_a_gap
+        assert isinstance(kept.model, Port)
+        assert [channel.vlan for channel in kept.model.port.channels] == [10, 30]
+        change(kept.model)
+        kept.save()
+        assert Port.from_subscription(kept.model.subscription_id) == kept.model
+        kept.check()
+
+
 class TestHistoryWrittenBySql:
     def test_a_value_that_got_another_name(
         self, connection: Connection, store: PostgresRepository, a_node: Node

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import CountStatements
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from orchestrator_dagster import SUBSCRIPTION_MODEL_REGISTRY
 from orchestrator_dagster.db.engine import engine_for
@@ -174,6 +176,12 @@ def sent(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
         yield found
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+def wait_until_one_waits_for(connection: Connection) -> None:
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))")
+    while not connection.scalar(waiting):
+        time.sleep(0.01)
 
 
 def tables_read_whole(store: PostgresRepository, statement: str, parameters: Any) -> set[str]:
@@ -391,6 +399,33 @@ class TestSaving:
         box.note = "changed"
         with pytest.raises(SubscriptionNotFoundError):
             box.save()
+        with pytest.raises(SubscriptionNotFoundError):
+            Box.from_subscription(box.subscription_id)
+
+    def test_what_is_being_deleted_is_not_made_again(
+        self, notebook: AutocommitRepository, scale_engine: Engine
+    ) -> None:
+        """The save waits for the row, and finds that it is gone."""
+        box = new_box()
+        box.save()
+        box.note = "changed"
+        failures: list[BaseException] = []
+
+        def save() -> None:
+            try:
+                with use_repository(notebook):
+                    box.save()
+            except SubscriptionNotFoundError as error:
+                failures.append(error)
+
+        saving = threading.Thread(target=save)
+        with scale_engine.begin() as connection:
+            statement = text("DELETE FROM orchestrator.subscriptions WHERE subscription_id = :box")
+            connection.execute(statement, {"box": box.subscription_id})
+            saving.start()
+            wait_until_one_waits_for(connection)
+        saving.join()
+        assert len(failures) == 1
         with pytest.raises(SubscriptionNotFoundError):
             Box.from_subscription(box.subscription_id)
 

@@ -36,11 +36,11 @@ REPLACED = {
 }
 
 # What saves have added waits in a list until it is this long (kB), and every search reads that list.
-PENDING = {"gin_pending_list_limit": 512}
+PENDING = {"gin_pending_list_limit": 1024}
 
 # Whatever stands between the words of a name, an address or an id counts as a blank, so that `ams-core-1` is three
 # words that follow each other. But an index finds words, not which follow each other, and those of `10.0.0.1` are
-# nearly everywhere: so each two words with no blank between them are in the index as one, too. These begin with a blank:
+# nearly everywhere: so two words with no blank between them are in the index as one, too. Those start with a blank:
 # they have no place in the text, and so must not be among what `10*` finds as a part of a phrase.
 #
 # To know where the blanks were, they stand in `parts` as well. The text is cut off well below what a `tsvector` holds.
@@ -99,9 +99,11 @@ JOIN orchestrator.products AS product USING (product_id)
 """
 
 # Two transactions that change what one document is made of take turns at its row: the second sees what the first did.
+# The plan is made once for a connection: making it takes longer than running it.
 REFRESH_SEARCH = """
 CREATE FUNCTION orchestrator.refresh_search(changed uuid[]) RETURNS void
 LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     IF cardinality(changed) = 0 THEN
