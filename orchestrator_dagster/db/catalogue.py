@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from orchestrator_dagster.db.catalogue_comparison import differences
 from orchestrator_dagster.db.catalogue_data import apply_all
+from orchestrator_dagster.db.catalogue_data_locks import patient
 from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declared_catalogue
 from orchestrator_dagster.db.catalogue_entries import Catalogue, LinkShape
 from orchestrator_dagster.db.catalogue_plan import CataloguePlan, make_plan
@@ -66,19 +67,16 @@ def apply(
     found = make_plan(connection, declared)
     _require_possible(found, allow_data_loss=allow_data_loss, force=force)
     if found:
-        stored = read_catalogue(connection)
-        renames = renames_to_do(declared, stored)
-        rename_rows(connection, renames)
-        lists = _lists(declared.entries, stored, renames)
-        apply_all(connection, found.operations, Author(changed_by=by), lists=lists)
-        write_catalogue(connection, declared.entries)
-        record_applied(connection, by=by, fingerprint=declared.fingerprint, plan=found.lines)
+        with patient(connection):
+            _do(connection, declared, found, by)
     return found
 
 
-def is_newest(connection: Connection, declared: DeclaredCatalogue) -> bool:
-    """Whether the catalogue of the code is the one that was applied last, in one small statement."""
-    return newest_fingerprint(connection) == declared.fingerprint
+def fill(connection: Connection, declaration: Declared, *, by: str = "SYSTEM") -> None:
+    """Make the catalogue of a database that has none that of the code. Of two that do this at once, the first does."""
+    connection.execute(LOCK)
+    if newest_fingerprint(connection) is None and not read_catalogue(connection):
+        apply(connection, declaration, by=by)
 
 
 def check(connection: Connection, declaration: Declared) -> list[str]:
@@ -91,7 +89,7 @@ def check(connection: Connection, declaration: Declared) -> list[str]:
         ConfigurationError: they do not; the message says what differs and what to run.
     """
     declared = _declared(declaration)
-    if is_newest(connection, declared):
+    if newest_fingerprint(connection) == declared.fingerprint:
         return []
     found = list(differences(declared, read_catalogue(connection)))
     harmful = [f"{one.title}: {one.says}" for one in found if not (one.harmless or one.only_if_concerned)]
@@ -102,6 +100,16 @@ def check(connection: Connection, declaration: Declared) -> list[str]:
 
 def _declared(declaration: Declared) -> DeclaredCatalogue:
     return declaration if isinstance(declaration, DeclaredCatalogue) else declared_catalogue(declaration)
+
+
+def _do(connection: Connection, declared: DeclaredCatalogue, found: CataloguePlan, by: str) -> None:
+    stored = read_catalogue(connection)
+    renames = renames_to_do(declared, stored)
+    rename_rows(connection, renames)
+    lists = _lists(declared.entries, stored, renames)
+    apply_all(connection, found.operations, Author(changed_by=by), lists=lists)
+    write_catalogue(connection, declared.entries)
+    record_applied(connection, by=by, fingerprint=declared.fingerprint, plan=found.lines)
 
 
 def _require_possible(found: CataloguePlan, *, allow_data_loss: bool, force: bool) -> None:

@@ -136,8 +136,8 @@ def _product_status(title: str, stored_name: str, entry: ProductEntry, before: P
         return
     effects: tuple[Effect, ...] = ()
     if entry.status is ProductLifecycle.END_OF_LIFE:
-        says = "not terminated: terminate them first, or let the product phase out"
-        effects = (Effect(SubscriptionsTo(stored_name, NOT_TERMINATED), Verdict.REFUSED, says),)
+        says = "not terminated: they can only be terminated, validated and reconciled"
+        effects = (Effect(SubscriptionsTo(stored_name, NOT_TERMINATED), Verdict.TOLD, says),)
     says = f"status from {_shown(before.status)} to {_shown(entry.status)}"
     yield Difference(ChangeKind.CHANGED, title, says, harmless=True, effects=effects)
 
@@ -159,14 +159,15 @@ def _undeclared_product(name: str, stored: Catalogue) -> Differences:
     title = f"product {name}"
     if name not in stored.products_in_use:
         yield Difference(ChangeKind.REMOVED, title, "deleted: it has no subscriptions", harmless=True)
-    elif stored.products[name].status is not ProductLifecycle.END_OF_LIFE:
+    else:
         says = (
-            "not terminated: declare the product again, with status phase out, and terminate them first; "
-            f"or declare renamed_from={name!r} on the product that it is called now"
+            "not terminated: declare the product again, with status phase out or end of life, and terminate them "
+            f"first; or declare renamed_from={name!r} on the product that it is called now"
         )
         effect = Effect(SubscriptionsTo(name, NOT_TERMINATED), Verdict.REFUSED, says)
         says = "not declared any more: end of life, its subscriptions are terminated"
-        yield Difference(ChangeKind.REMOVED, title, says, effects=(effect,))
+        ended = stored.products[name].status is ProductLifecycle.END_OF_LIFE
+        yield Difference(ChangeKind.REMOVED, title, says, effects=(effect,), only_if_concerned=ended)
 
 
 def _attributes(

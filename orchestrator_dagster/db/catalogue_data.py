@@ -17,7 +17,7 @@ from orchestrator_dagster.db import catalogue_data_moves as moves
 from orchestrator_dagster.db import catalogue_data_selection as selection
 from orchestrator_dagster.db.catalogue_data_functions import Rewrite, rewrite_values
 from orchestrator_dagster.db.catalogue_data_history import Lists
-from orchestrator_dagster.db.catalogue_data_locks import lock_subscriptions, patient
+from orchestrator_dagster.db.catalogue_data_locks import PATIENCE, lock_subscriptions, patient
 from orchestrator_dagster.db.catalogue_data_selection import Affected, Blocks
 from orchestrator_dagster.db.subscription_writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
@@ -202,7 +202,7 @@ def apply_all(
     author: Author,
     *,
     lists: Lists = frozenset(),
-    patience: float = 3.0,
+    patience: float = PATIENCE,
 ) -> Mapping[Operation, int]:
     """Make what is stored follow the code; every subscription that is changed gets one new version.
 

@@ -67,6 +67,7 @@ def _batches(connection: Connection, rewrite: Rewrite) -> Iterator[Sequence[Stor
                 "subscription_id": after[0],
                 "subscription_instance_id": after[1],
                 "block": rewrite.block,
+                "field": rewrite.field,
                 "statuses": sorted(rewrite.statuses),
                 "limit": _BATCH,
             },

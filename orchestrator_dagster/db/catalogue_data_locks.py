@@ -10,6 +10,9 @@ from orchestrator_dagster.db.catalogue_data_selection import Blocks, owners_of
 from orchestrator_dagster.db.tables import products, subscriptions
 from orchestrator_dagster.errors import CatalogueBusyError
 
+PATIENCE = 3.0
+"""How many seconds each wait for a lock may last."""
+
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"
 
@@ -22,14 +25,14 @@ moved_subscriptions = table("moved_subscriptions", *(column(name) for name in _C
 
 
 @contextmanager
-def patient(connection: Connection, blocks: Sequence[Blocks], seconds: float) -> Iterator[None]:
+def patient(connection: Connection, blocks: Sequence[Blocks] = (), seconds: float = PATIENCE) -> Iterator[None]:
     """Wait for the locks of others that long, and say who has them where that was not enough.
 
     Everything within is a savepoint: nothing of it remains where an error leaves it.
 
     Args:
         connection: the transaction.
-        blocks: select the blocks whose subscriptions are going to be locked.
+        blocks: select the blocks whose subscriptions are going to be locked, to say which of them could not be.
         seconds: how long each wait for a lock may last.
 
     Raises:
@@ -43,7 +46,7 @@ def patient(connection: Connection, blocks: Sequence[Blocks], seconds: float) ->
             connection.execute(_SET_LOCK_TIMEOUT, {"lock_timeout": before})
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) in (_LOCK_NOT_AVAILABLE, _DEADLOCK):
-            raise _busy(connection, blocks) from error
+            raise (_busy(connection, blocks) if blocks else CatalogueBusyError({})) from error
         raise
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, cast, func, or_, select, union_all
+from sqlalchemy.dialects.postgresql import JSONB
 
 from orchestrator_dagster.db.tables import (
     product_blocks,
@@ -22,6 +23,8 @@ Blocks = Select[tuple[UUID, UUID]]
 _ID = subscription_instances.c.subscription_instance_id
 _OWNER = subscription_instances.c.subscription_id
 _VALUES = subscription_instances.c["values"]
+
+_NOTHING = (cast(None, JSONB), cast([], JSONB), cast({}, JSONB))
 
 _BATCH = 2000
 
@@ -93,6 +96,12 @@ def blocks_named(block: str) -> Blocks:
 def blocks_with(block: str, field: str) -> Blocks:
     """Select the blocks that have a value, be it null, for a field."""
     return blocks_named(block).where(_VALUES.has_key(field))
+
+
+def blocks_holding(block: str, field: str, *, data: bool) -> Blocks:
+    """Select the blocks that have data for a field; or else those that have it, but nothing in it."""
+    is_data = _VALUES[field].not_in(_NOTHING)
+    return blocks_with(block, field).where(is_data if data else ~is_data)
 
 
 def blocks_with_value(block: str, names: Sequence[str], statuses: Iterable[SubscriptionLifecycle]) -> Blocks:

@@ -28,7 +28,8 @@ CREATE_TABLES = (
         attribute text,
         position integer,
         values jsonb NOT NULL,
-        removed boolean NOT NULL DEFAULT false
+        removed boolean NOT NULL DEFAULT false,
+        removed_values jsonb NOT NULL DEFAULT '{}'
     ) ON COMMIT DROP
 """),
     # The link is to be removed where the attribute is null.
@@ -143,7 +144,7 @@ NAMES_TAKEN = text("""
     ORDER BY block.subscription_id
 """)
 
-# All at once, so that two fields can change names. A field without a new name is removed.
+# All at once, so that two fields can change names. A field without a new name is removed; functions still see its value.
 MOVE_FIELDS = text("""
     WITH hits AS (
         SELECT given.operation, given.old, given.new, block.subscription_instance_id, block.subscription_id,
@@ -152,10 +153,12 @@ MOVE_FIELDS = text("""
         JOIN pg_temp.moved_blocks AS block ON block.product_block = given.block AND block.values ? given.old
     ), moved AS (
         UPDATE pg_temp.moved_blocks AS block
-        SET values = (block.values - hit.olds) || coalesce(hit.news, '{}')
+        SET values = (block.values - hit.olds) || coalesce(hit.news, '{}'),
+            removed_values = coalesce(hit.removed, '{}')
         FROM (SELECT subscription_instance_id,
                      array_agg(old) AS olds,
-                     jsonb_object_agg(new, value) FILTER (WHERE new IS NOT NULL) AS news
+                     jsonb_object_agg(new, value) FILTER (WHERE new IS NOT NULL) AS news,
+                     jsonb_object_agg(old, value) FILTER (WHERE new IS NULL) AS removed
               FROM hits
               GROUP BY subscription_instance_id) AS hit
         WHERE hit.subscription_instance_id = block.subscription_instance_id
@@ -197,7 +200,8 @@ INDEX_OWNERS = text("""
 
 NEXT_BLOCKS = text("""
     SELECT block.subscription_id, block.subscription_instance_id, subscription.product, subscription.customer_id,
-           subscription.status, block.product_block, block.label, block.values
+           subscription.status, block.product_block, block.label,
+           (block.removed_values - CAST(:field AS text)) || block.values AS values
     FROM pg_temp.moved_blocks AS block
     JOIN pg_temp.moved_subscriptions AS subscription USING (subscription_id)
     WHERE (block.subscription_id, block.subscription_instance_id)

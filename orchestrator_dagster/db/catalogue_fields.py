@@ -15,7 +15,7 @@ from orchestrator_dagster.db.catalogue_data import (
 from orchestrator_dagster.db.catalogue_difference import ChangeKind, Difference, Differences, Effect, Verdict
 from orchestrator_dagster.db.catalogue_entries import FieldShape, FieldShapes, LinkShape, Statuses, ValueShape
 from orchestrator_dagster.db.catalogue_models import FieldModels, LinkModel, ValueModel, earlier_names_of
-from orchestrator_dagster.db.catalogue_questions import UnfitLinks
+from orchestrator_dagster.db.catalogue_questions import FieldContent, UnfitLinks
 from orchestrator_dagster.db.catalogue_renames import Names
 from orchestrator_dagster.db.catalogue_types import without_none
 from orchestrator_dagster.db.catalogue_values import FieldValues
@@ -144,8 +144,11 @@ def _removed(holder: Holder, key: str, before: FieldShape) -> Difference:
         effects = (Effect(replace(link, **_asked_place(holder)), Verdict.CONSENT, says, link),)
     elif holder.is_block:
         field = RemoveField(holder.name, key)
-        asked = replace(field, block=holder.stored_name)
-        effects = (Effect(asked, Verdict.CONSENT, "the values are deleted", field),)
+        has_data, has_none = (FieldContent(holder.stored_name, key, is_data=is_data) for is_data in (True, False))
+        effects = (
+            Effect(has_data, Verdict.CONSENT, "the values are deleted", field),
+            Effect(has_none, Verdict.TOLD, "it is empty there, and goes", field),
+        )
     return Difference(ChangeKind.REMOVED, holder.title(key), "removed", effects=effects)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, TextClause, text
 
-from orchestrator_dagster.db.catalogue_data_selection import Affected
+from orchestrator_dagster.db.catalogue_data_selection import Affected, blocks_holding, count_affected
 from orchestrator_dagster.db.catalogue_entries import LinkShape
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
@@ -83,6 +83,25 @@ class SubscriptionsTo:
         """Return how many there are, and the first `limit` of them."""
         statuses = sorted(self.statuses)
         return _ask(connection, SUBSCRIPTIONS_TO, limit, product=self.product, statuses=statuses)
+
+
+@dataclass(frozen=True)
+class FieldContent:
+    """The subscriptions that have something stored for a field of a block.
+
+    Attributes:
+        block: the product block.
+        field: the resource type.
+        is_data: whether it is data; null, an empty list and an empty object are none.
+    """
+
+    block: str
+    field: str
+    is_data: bool
+
+    def affected(self, connection: Connection, limit: int = 10) -> Affected:
+        """Return how many there are, and the first `limit` of them."""
+        return count_affected(connection, blocks_holding(self.block, self.field, data=self.is_data), limit)
 
 
 @dataclass(frozen=True)

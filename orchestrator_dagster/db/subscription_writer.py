@@ -33,8 +33,8 @@ def save_subscription(
 ) -> StoredSubscription:
     """Write what differs from what is stored, if that is the version that was loaded.
 
-    Where it is remembered what was loaded, and only the subscription's own values change, the statement that writes
-    compares the version. Everything else happens under the subscription's row lock.
+    Where it is remembered what was loaded, and nothing has to be checked with other subscriptions, the statement that
+    writes compares the version and locks the row. Everything else happens under the row lock from the beginning.
 
     Args:
         connection: the transaction.
@@ -56,7 +56,7 @@ def save_subscription(
     difference = None
     if loaded is not None and loaded.record.version == record.version:
         difference = _difference(loaded, record, after)
-    if not difference or difference.concerns_others:
+    if not difference or difference.concerns_others:  # where nothing differs, nothing else would compare the version
         is_stored = _lock(connection, record)
         if difference is None:
             difference = _difference(_load(connection, record) if is_stored else None, record, after)
@@ -157,7 +157,8 @@ def _write_tree(connection: Connection, record: SubscriptionRecord, difference: 
     )
     if written != len(difference.blocks):
         raise ModelError(
-            f"Subscription {record.subscription_id} cannot be saved: somebody else created one of its blocks"
+            f"Subscription {record.subscription_id} cannot be saved: somebody else created one of its blocks, or "
+            "renamed or removed its product block in the catalogue"
         )
 
 

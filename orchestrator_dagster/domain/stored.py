@@ -33,7 +33,8 @@ class StoredBlock:
         status: the subscription's status.
         product_block: the name of the block in the catalogue.
         label: the block's label.
-        values: its values as JSON, by resource type, under the names that they have after the renames.
+        values: its values as JSON, by resource type, under the names that they have after the renames; those of fields
+            that are removed at the same time are still there.
     """
 
     subscription_id: UUID

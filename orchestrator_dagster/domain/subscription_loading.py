@@ -124,13 +124,18 @@ class LoadedModel(DomainModel):
     def _each(cls, repository: Repository, query: SubscriptionQuery) -> Iterator[Self]:
         while True:
             page = repository.find_subscriptions(query)
-            records = repository.load_subscriptions([row.subscription_id for row in page])
-            for row in page:
-                if row.subscription_id in records:  # else it was deleted just now
-                    yield cls._of(records[row.subscription_id])
+            yield from cls._each_of([row.subscription_id for row in page], repository)
             if page.next is None:
                 return
             query = replace(query, after=page.next)
+
+    @classmethod
+    def _each_of(cls, ids: Sequence[UUID], repository: Repository) -> Iterator[Self]:
+        """Load one batch. It is a generator of its own so that the batch is gone before the next one is loaded."""
+        records = repository.load_subscriptions(ids)
+        for subscription_id in ids:
+            if subscription_id in records:  # else it was deleted just now
+                yield cls._of(records[subscription_id])
 
     @classmethod
     def as_of(cls, subscription_id: UUID | str, *, version: int | None = None, at: datetime | None = None) -> Self:

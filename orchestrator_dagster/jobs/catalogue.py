@@ -13,7 +13,6 @@ from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declar
 from orchestrator_dagster.db.catalogue_listing import CatalogueListing, list_catalogue
 from orchestrator_dagster.db.catalogue_plan import CataloguePlan
 from orchestrator_dagster.db.catalogue_record import newest_fingerprint
-from orchestrator_dagster.db.catalogue_rows import read_catalogue
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.resources.database import Database
 
@@ -89,10 +88,10 @@ class DatabaseCatalogue:
         """
         with engine.begin() as connection:
             newest = newest_fingerprint(connection)
-            if newest is None and not read_catalogue(connection):
-                stored.apply(connection, self._declared, by=_user())
-            else:
-                self._check(connection, newest)
+            if newest is None:
+                stored.fill(connection, self._declared, by=_user())
+                newest = newest_fingerprint(connection)
+            self._check(connection, newest)
 
     @cached_property
     def _declared(self) -> DeclaredCatalogue:

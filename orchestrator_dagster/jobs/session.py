@@ -25,6 +25,7 @@ from orchestrator_dagster.db.subscription_history import (
 from orchestrator_dagster.db.subscription_queries import find_subscriptions
 from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
+from orchestrator_dagster.domain.identifier import subscription_id_of
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.query import OneOrMore, SubscriptionFilters, SubscriptionQuery, SubscriptionRow
@@ -259,9 +260,13 @@ class Session:
             return Listing(subscriptions_used_by(connection, query))
 
     def history(self, subscription_id: UUID | str) -> Listing[SubscriptionVersion]:
-        """Return the versions of a subscription, oldest first: who changed what, in which process and step."""
+        """Return the versions of a subscription, oldest first: who changed what, in which process and step.
+
+        Raises:
+            SubscriptionNotFoundError: it is no id. Of a subscription that does not exist there are no versions.
+        """
         with self._engine.connect() as connection:
-            return Listing(subscription_versions(connection, UUID(str(subscription_id))))
+            return Listing(subscription_versions(connection, subscription_id_of(subscription_id)))
 
     def subscription_as_of(
         self, subscription_id: UUID | str, *, version: int | None = None, at: datetime | None = None
@@ -287,7 +292,7 @@ class Session:
             ```
         """
         with self._engine.connect() as connection:
-            return as_json(subscription_as_of(connection, UUID(str(subscription_id)), version=version, at=at))
+            return as_json(subscription_as_of(connection, subscription_id_of(subscription_id), version=version, at=at))
 
     def difference(self, subscription_id: UUID | str, before: int | datetime, after: int | datetime) -> Changes:
         """Return what differs between two versions or moments of a subscription, in either order.
@@ -310,7 +315,7 @@ class Session:
             ```
         """
         with self._engine.connect() as connection:
-            return subscription_difference(connection, UUID(str(subscription_id)), before, after)
+            return subscription_difference(connection, subscription_id_of(subscription_id), before, after)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

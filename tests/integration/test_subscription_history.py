@@ -803,6 +803,15 @@ class TestASession:
         ):
             yield session
 
+    def test_what_is_no_id_is_the_id_of_no_subscription(self, wfo: Session) -> None:
+        for ask in (
+            lambda: wfo.history("no id"),
+            lambda: wfo.subscription_as_of("no id", version=1),
+            lambda: wfo.difference("no id", 1, 2),
+        ):
+            with pytest.raises(SubscriptionNotFoundError):
+                ask()
+
     def test_it_shows_who_changed_what_in_which_process_and_step_and_what_was_before(self, wfo: Session) -> None:
         created = wfo.run("create_node", CREATE_NODE)
         history = wfo.history(created.subscription_id)

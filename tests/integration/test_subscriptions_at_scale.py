@@ -301,14 +301,25 @@ class TestIterating:
         assert len(found) == MANY // 50
         assert list(Box.iterate(status="terminated")) == []
 
-    def test_one_batch_is_in_memory(self, store: PostgresRepository) -> None:
+    def test_one_batch_is_in_memory(self, store: PostgresRepository, scale_engine: Engine) -> None:
+        """And none of it any more while the next one is loaded."""
+
         def records() -> int:
             return sum(isinstance(found, SubscriptionRecord) for found in gc.get_objects())
 
-        before = records()
-        boxes = Box.iterate(product="Box", customer_id="customer 7", batch_size=20)
-        most = max(records() for number, _ in enumerate(boxes) if number % 60 == 59)
-        assert most - before <= 40
+        def note(*_: Any) -> None:
+            counts.append(records())
+
+        before, counts = records(), list[int]()
+        boxes = Box.iterate(product="Box", customer_id="customer 7", batch_size=60)
+        event.listen(scale_engine, "before_cursor_execute", note)
+        try:
+            most = max(records() for number, _ in enumerate(boxes) if number % 60 == 59)
+        finally:
+            event.remove(scale_engine, "before_cursor_execute", note)
+        assert most - before <= 60
+        assert len(counts) > 4
+        assert max(counts) == before
 
     @pytest.mark.parametrize("name", ["sort", "limit", "after"])
     def test_what_is_no_filter_is_refused_at_once(self, store: PostgresRepository, name: Any) -> None:
@@ -401,6 +412,13 @@ class TestSaving:
             box.save()
         with pytest.raises(SubscriptionNotFoundError):
             Box.from_subscription(box.subscription_id)
+
+    def test_a_block_whose_product_block_was_renamed_meanwhile_is_not_left_out(self, store: PostgresRepository) -> None:
+        (box,) = map(Box.from_subscription, some_ids(store, 1))
+        store.connection.execute(text("UPDATE orchestrator.product_blocks SET name = 'Crate' WHERE name = 'Box'"))
+        box.box.title = "changed"
+        with pytest.raises(ModelError, match="renamed or removed its product block in the catalogue"):
+            box.save()
 
     def test_what_is_being_deleted_is_not_made_again(
         self, notebook: AutocommitRepository, scale_engine: Engine

@@ -68,7 +68,7 @@ def test_everything_of_a_new_subscription_can_be_given_by_position(product_id: C
     )
 
 
-@pytest.mark.parametrize("wrong", [uuid4(), str(uuid4()), "no id"])
+@pytest.mark.parametrize("wrong", [uuid4(), str(uuid4()), "no id"], ids=["id", "text", "no id"])
 def test_an_unknown_product_is_a_key_error(wrong: Any) -> None:
     with pytest.raises(ProductNotFoundError, match="Could not find a product for the given product_id") as error:
         NodeInactive.from_product_id(wrong, "acme")
@@ -165,7 +165,7 @@ def test_a_product_without_a_class_is_told(port: PortInactive, monkeypatch: pyte
         SubscriptionModel.from_subscription(port.subscription_id)
 
 
-@pytest.mark.parametrize("wrong", [uuid4(), str(uuid4()), "no id"])
+@pytest.mark.parametrize("wrong", [uuid4(), str(uuid4()), "no id"], ids=["id", "text", "no id"])
 def test_an_unknown_subscription_is_a_value_error(wrong: Any) -> None:
     with pytest.raises(SubscriptionNotFoundError, match=f"Subscription with id: {wrong}, does not exist") as error:
         SubscriptionModel.from_subscription(wrong)

@@ -89,7 +89,7 @@ def test_every_customer_has_a_description_of_its_own(node: NodeInactive) -> None
     ]
 
 
-@pytest.mark.parametrize("unknown", [uuid4(), "no id"])
+@pytest.mark.parametrize("unknown", [uuid4(), "no id"], ids=["id", "no id"])
 def test_a_subscription_that_does_not_exist_is_told(unknown: UUID | str) -> None:
     with pytest.raises(SubscriptionNotFoundError):
         save_customer_description("acme", unknown, "Uplink")

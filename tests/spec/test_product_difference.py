@@ -20,7 +20,7 @@ def test_there_is_none_after_the_catalogue_was_applied(
     assert model.diff_product_in_database(product_id("Port 10G")) == {}
 
 
-@pytest.mark.parametrize("unknown", [uuid4(), str(uuid4()), "no id"])
+@pytest.mark.parametrize("unknown", [uuid4(), str(uuid4()), "no id"], ids=["id", "text", "no id"])
 def test_there_is_none_for_a_product_that_does_not_exist(unknown: UUID | str) -> None:
     assert Node.diff_product_in_database(unknown) == {}
 

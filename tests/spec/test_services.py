@@ -89,7 +89,7 @@ class TestLookingUp:
             assert (found.subscription_id, found.product, found.status) == (node.subscription_id, "Node Cisco", INITIAL)
             assert (found.held_by, found.version, found.customer_id) == (None, 1, "acme")
 
-    @pytest.mark.parametrize("wrong", [uuid4(), "abc"])
+    @pytest.mark.parametrize("wrong", [uuid4(), "abc"], ids=["id", "no id"])
     def test_what_does_not_exist_is_a_value_error(self, wrong: Any) -> None:
         with pytest.raises(SubscriptionNotFoundError) as error:
             get_subscription(wrong)
