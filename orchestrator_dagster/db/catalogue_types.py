@@ -1,17 +1,19 @@
 """The type of a field as text that stays the same while the type does: what the catalogue compares and shows.
 
 Two types are told apart by what their values may be: the members of an enum, the fields of a model and the constraints
-are in the text. What only code can tell, such as the body of a validator, is not.
+are in the text. What only code can tell, such as the body of a validator, is not. How pydantic writes its constraints
+down is not either, lest another version of it makes all texts differ.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
@@ -55,23 +57,45 @@ def _text(annotation: Any, around: tuple[Any, ...]) -> str:
     if origin in (Union, UnionType):
         return _union(_text(argument, around) for argument in arguments)
     if origin is Literal:
-        return f"Literal[{', '.join(map(_plain, arguments))}]"
+        return f"Literal[{', '.join(sorted(map(_plain, arguments)))}]"
+    if isinstance(origin, TypeAliasType):
+        return origin.__name__ if origin in around else _text(origin.__value__[arguments], (*around, origin))
     if origin is not None:
         return f"{_name(origin)}[{', '.join(_text(argument, around) for argument in arguments)}]"
     return _class_text(annotation, around)
 
 
 def _constrained(text: str, metadata: Iterable[Any]) -> str:
-    told = sorted(_plain(item) for item in _constraints(metadata))
-    return f"{text} ({', '.join(told)})" if told else text
+    """Return the text of a type with its constraints, which are none of `None`, where that is allowed."""
+    told = sorted(set(_constraints(metadata)))
+    if not told:
+        return text
+    bare = without_none(text)
+    return f"{bare} ({', '.join(told)}){text.removeprefix(bare)}"
 
 
-def _constraints(metadata: Iterable[Any]) -> Iterator[Any]:
+def _constraints(metadata: Iterable[Any]) -> Iterator[str]:
     for item in metadata:
         if isinstance(item, FieldInfo):
             yield from _constraints(item.metadata)
-        elif not isinstance(item, Stored):
-            yield item
+        elif isinstance(item, GroupedMetadata):
+            yield from _constraints(item)
+        elif item is not None and not isinstance(item, Stored):
+            yield _constraint(item)
+
+
+def _constraint(item: Any) -> str:
+    if isinstance(item, type):
+        return _plain(item)
+    if is_dataclass(item):
+        given = {at.name: getattr(item, at.name) for at in dataclass_fields(item)}
+        said = {at.name: given[at.name] for at in dataclass_fields(item) if given[at.name] is not at.default}
+        return f"{type(item).__name__}({_pairs(said)})"
+    return _pairs(vars(item)) if isinstance(item, BaseMetadata) else _plain(item)
+
+
+def _pairs(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_plain(value)}" for name, value in sorted(given.items()))
 
 
 def _union(members: Iterable[str]) -> str:
@@ -110,7 +134,7 @@ def _parts(kind: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}{'' if info.is_required() else '?'}", info.rebuild_annotation()
     elif is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "_fields"):
         hints = get_type_hints(kind, include_extras=True)
-        names = [item.name for item in dataclass_fields(kind)] if is_dataclass(kind) else hints
+        names = [item.name for item in dataclass_fields(kind) if item.init] if is_dataclass(kind) else hints
         yield from ((name, hints[name]) for name in names)
 
 

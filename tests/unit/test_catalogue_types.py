@@ -6,8 +6,8 @@ from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Optional, TypedDict
 
 import pytest
-from annotated_types import Ge
-from pydantic import AfterValidator, BaseModel, Field
+from annotated_types import Ge, Interval
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from typing_extensions import TypeAliasType
 
 from orchestrator_dagster.db.catalogue_types import allows_none, type_text, without_none
@@ -43,6 +43,8 @@ def checked(value: str) -> str:
     return value
 
 
+Item = TypeVar("Item")
+Maybe = TypeAliasType("Maybe", Item | None, type_params=(Item,))
 Vlan = TypeAliasType("Vlan", Annotated[int, Ge(1)])
 
 
@@ -57,11 +59,17 @@ Vlan = TypeAliasType("Vlan", Annotated[int, Ge(1)])
         (None | int | str, "int | str | None"),
         (list[int | None], "list[int | None]"),
         (dict[str, list[int]], "dict[str, list[int]]"),
-        (Literal[2, "a"], "Literal[2, 'a']"),
+        (Literal[2, "a"], "Literal['a', 2]"),
+        (Literal["a", 2], "Literal['a', 2]"),
         (Colour, "Colour['blue', 'red']"),
         (Speed, "Speed[10]"),
         (Vlan, "int (Ge(ge=1))"),
         (Vlan | None, "int (Ge(ge=1)) | None"),
+        (Annotated[int | None, Field(ge=1)], "int (Ge(ge=1)) | None"),
+        (Maybe[int], "int | None"),
+        (Annotated[int, Interval(ge=1, lt=9)], "int (Ge(ge=1), Lt(lt=9))"),
+        (Annotated[str, StringConstraints(min_length=1, pattern="x")], "str (MinLen(min_length=1), pattern='x')"),
+        (Annotated[str, Field(min_length=1, pattern="x")], "str (MinLen(min_length=1), pattern='x')"),
         (Annotated[int, Field(ge=1)], "int (Ge(ge=1))"),
         (Annotated[str, AfterValidator(checked)], "str (AfterValidator(func=<function checked>))"),
         (Place, "Place{room: str, floor?: int, within?: Place | None}"),
