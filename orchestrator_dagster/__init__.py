@@ -280,7 +280,8 @@ else:
             "ConfigurationError DefinitionError FieldError HistoryIncompleteError HistoryNotFoundError "
             "InjectionError InputError LifecycleError ModelError NotFoundError OrchestratorError "
             "ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError ProductStatusError "
-            "QueryError RefusalError RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError StartConditionError "
+            "QueryError RefusalError RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError "
+            "StartConditionError "
             "SubscriptionBusyError SubscriptionInUseError SubscriptionNotFoundError SubscriptionNotHeldError "
             "SubscriptionNotUniqueError SubscriptionOutOfSyncError SubscriptionStatusError WorkflowNotFoundError"
         ),

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, text
 
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
 from orchestrator_dagster.domain.query import Page, SubscriptionQuery
 
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)

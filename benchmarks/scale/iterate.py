@@ -9,7 +9,7 @@ from benchmarks.scale.memory import peak_mib
 from benchmarks.scale.products import make_orchestrator
 from orchestrator_dagster import SubscriptionModel
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscriptions import AutocommitRepository
+from orchestrator_dagster.db.subscriptions.repository import AutocommitRepository
 from orchestrator_dagster.domain.repository import use_repository
 
 SHARES = (0.1, 0.5, 1.0)

@@ -14,10 +14,10 @@ import click
 from sqlalchemy import Connection
 
 from orchestrator_dagster.cli.code import code_options, load_orchestrator
-from orchestrator_dagster.db.subscription_history import subscription_versions
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_reader import load_subscription
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions.history import subscription_versions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.reader import load_subscription
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.query import SORT_COLUMNS, SubscriptionQuery
 from orchestrator_dagster.domain.record_view import as_json as record_as_json

@@ -12,7 +12,7 @@ from orchestrator_dagster.db.catalogue_record import applied_ahead_of, newest_fi
 from orchestrator_dagster.db.catalogue_renames import Renames, renames_to_do
 from orchestrator_dagster.db.catalogue_rows import read_catalogue, rename_rows, write_catalogue
 from orchestrator_dagster.db.catalogue_statements import LOCK
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.errors import CatalogueRefusedError, ConfigurationError
 

@@ -19,7 +19,7 @@ from orchestrator_dagster.db.catalogue_data_functions import Rewrite, rewrite_va
 from orchestrator_dagster.db.catalogue_data_history import Lists
 from orchestrator_dagster.db.catalogue_data_locks import PATIENCE, lock_subscriptions, patient
 from orchestrator_dagster.db.catalogue_data_selection import Affected, Blocks
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.stored import Fill, StoredBlock
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from orchestrator_dagster.db import catalogue_data_statements as statements
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions.writer import Author
 
 STEP = "catalogue"
 """The step that the history names."""

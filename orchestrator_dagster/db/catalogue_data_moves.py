@@ -11,7 +11,7 @@ from orchestrator_dagster.db.catalogue_data_history import Lists, note_paths, wr
 from orchestrator_dagster.db.catalogue_data_locks import moved_subscriptions
 from orchestrator_dagster.db.catalogue_data_selection import Blocks, ids_of
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.db.tables import product_blocks, subscription_instances
 from orchestrator_dagster.errors import CatalogueDataError
 

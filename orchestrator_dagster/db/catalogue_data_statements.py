@@ -144,7 +144,7 @@ NAMES_TAKEN = text("""
     ORDER BY block.subscription_id
 """)
 
-# All at once, so that two fields can change names. A field without a new name is removed; functions still see its value.
+# All at once, so that two fields can change names. A field without a new name is removed; functions see its value yet.
 MOVE_FIELDS = text("""
     WITH hits AS (
         SELECT given.operation, given.old, given.new, block.subscription_instance_id, block.subscription_id,

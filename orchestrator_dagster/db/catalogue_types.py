@@ -91,7 +91,9 @@ def _constraint(item: Any) -> str:
         given = {at.name: getattr(item, at.name) for at in dataclass_fields(item)}
         said = {at.name: given[at.name] for at in dataclass_fields(item) if given[at.name] is not at.default}
         return f"{type(item).__name__}({_pairs(said)})"
-    return _pairs(vars(item)) if isinstance(item, BaseMetadata) else _plain(item)
+    if isinstance(item, BaseMetadata):
+        return _pairs({name: value for name, value in vars(item).items() if value is not None})
+    return _plain(item)
 
 
 def _pairs(given: Mapping[str, Any]) -> str:

@@ -15,16 +15,16 @@ from sqlalchemy import Engine
 
 from orchestrator_dagster.db.processes import ProcessRow, create_resume_token, find_processes, get_process, given_input
 from orchestrator_dagster.db.step_log import StepRow, recall, step_rows
-from orchestrator_dagster.db.subscription_changes import Changes
-from orchestrator_dagster.db.subscription_history import (
+from orchestrator_dagster.db.subscriptions.changes import Changes
+from orchestrator_dagster.db.subscriptions.history import (
     SubscriptionVersion,
     subscription_as_of,
     subscription_difference,
     subscription_versions,
 )
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
-from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions.repository import AutocommitRepository, PostgresRepository
 from orchestrator_dagster.domain.identifier import subscription_id_of
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus

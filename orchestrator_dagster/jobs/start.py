@@ -13,7 +13,7 @@ from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
 from orchestrator_dagster.db.processes import abort_process, insert_process, link_subscription, lock_process
 from orchestrator_dagster.db.step_log import Memory, json_of_state
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.process import Concerned
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State

@@ -69,7 +69,7 @@ def transaction(connection: "Connection", *, process_id: UUID, step: str, create
     """Run the block in one transaction of a connection, in which models load and save too."""
     from sqlalchemy.exc import DBAPIError
 
-    from orchestrator_dagster.db.subscriptions import PostgresRepository
+    from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 
     begun = connection.begin()
     repository = PostgresRepository(connection, process_id=process_id, step=step, changed_by=created_by)

@@ -9,8 +9,8 @@ import dagster as dg
 from orchestrator_dagster.db.processes import ProcessRow, find_processes, get_process
 from orchestrator_dagster.db.products import ProductRow, all_products
 from orchestrator_dagster.db.step_log import StepRow, step_rows
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.query import OneOrMore, Page, SubscriptionFilters, SubscriptionQuery

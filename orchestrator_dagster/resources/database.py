@@ -59,7 +59,7 @@ class Database(dg.ConfigurableResource["Database"]):
     @contextmanager
     def reading(self) -> Iterator["Connection"]:
         """Yield a connection to read from: inside a step the step's own, so that it sees what the step changed."""
-        from orchestrator_dagster.db.subscriptions import PostgresRepository
+        from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 
         repository = ambient_repository()
         if isinstance(repository, PostgresRepository):

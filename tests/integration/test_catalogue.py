@@ -11,7 +11,7 @@ from annotated_types import Ge
 from sqlalchemy import Engine, text
 
 from orchestrator_dagster.db import catalogue
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle

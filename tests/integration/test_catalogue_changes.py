@@ -1,5 +1,6 @@
 """What happens to subscriptions when their models change: told by a plan, done by apply, or refused."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from orchestrator_dagster.db import catalogue
 from orchestrator_dagster.db.catalogue_plan import CataloguePlan
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
@@ -311,6 +312,39 @@ class TestFieldsThatAreRequired:
         assert (values(racks, full)["cabinet"], values(racks, empty)["cabinet"]) == ("C7", "unknown")
         assert len(versions(racks, full)) == 1
 
+    def test_a_function_sees_the_fields_that_are_removed(self, racks: Connection) -> None:
+        rack_id = a_rack(racks, cabinet="utrecht/C7")
+
+        def site_of(block: StoredBlock) -> str:
+            return str(block.values["cabinet"]).split("/")[0]
+
+        def place_of(block: StoredBlock) -> str:
+            return str(block.values["cabinet"]).split("/")[1]
+
+        class SplitBlock(ProductBlockModel, product_block_name="Rack"):
+            site: Annotated[str, Stored(fill=site_of)]
+            place: Annotated[str, Stored(fill=place_of)]
+            height: str | None = None
+            fans: list[FanBlock] = []
+
+        apply(racks, with_block(SplitBlock), allow_data_loss=True)
+        assert values(racks, rack_id) == {"site": "utrecht", "place": "C7", "height": "42"}
+        before = subscription_as_of(racks, rack_id, version=1)
+        assert [block.values for block in before.blocks.values()] == [{"cabinet": "utrecht/C7", "height": "42"}]
+
+    def test_one_that_may_be_empty_may_be_limited(self, racks: Connection) -> None:
+        rack_id = a_rack(racks, height=None, status=INITIAL)
+
+        class LimitedBlock(ProductBlockModel, product_block_name="Rack"):
+            cabinet: str | None = None
+            height: str | None = Field(default=None, min_length=1)
+            fans: list[FanBlock] = []
+            units: int | None = Field(default=None, ge=1)
+
+        assert not plan(racks, with_block(LimitedBlock)).refusals
+        apply(racks, with_block(LimitedBlock))
+        assert values(racks, rack_id) == {"cabinet": "C7", "height": None}
+
     def test_a_fill_that_is_not_valid_is_refused_before_anything_is_asked(self, racks: Connection) -> None:
         class OddBlock(ProductBlockModel, product_block_name="Rack"):
             number: Annotated[int, Stored(fill="many")]
@@ -396,6 +430,29 @@ class TestRemovals:
         assert values(racks, rack) == {"height": "42"}
         assert rows(racks, "SELECT 1 FROM orchestrator.resource_types WHERE resource_type = 'cabinet'") == []
 
+    @pytest.mark.parametrize("nothing", [None, [], {}])
+    def test_a_field_that_holds_nothing_is_no_data(self, racks: Connection, nothing: Any) -> None:
+        empty, full = a_rack(racks, INITIAL), a_rack(racks)
+        racks.execute(
+            text("""UPDATE orchestrator.subscription_instances
+                    SET values = values || jsonb_build_object('height', CAST(:nothing AS jsonb))
+                    WHERE subscription_id = :id AND attribute = 'rack'"""),
+            {"nothing": json.dumps(nothing), "id": empty},
+        )
+
+        class OnlyCabinetBlock(ProductBlockModel, product_block_name="Rack"):
+            cabinet: str | None = None
+            fans: list[FanBlock] = []
+
+        wanted = with_block(OnlyCabinetBlock)
+        (consent,) = plan(racks, wanted).consents
+        assert str(full) in consent
+        assert str(empty) not in consent
+        racks.execute(text("DELETE FROM orchestrator.subscriptions WHERE subscription_id = :id"), {"id": full})
+        assert f"1 subscription: it is empty there, and goes ({empty}" in str(apply(racks, wanted))
+        assert values(racks, empty) == {"cabinet": "C7"}
+        assert [version for version, _ in versions(racks, empty)] == [1, 2]
+
     def test_a_field_without_data_needs_no_consent(self, racks: Connection) -> None:
         class BareBlock(ProductBlockModel, product_block_name="Rack"):
             height: str | None = None
@@ -455,11 +512,19 @@ class TestRemovals:
         apply(racks, BEFORE, force=True)
         assert rows(racks, ended.format("products")) == [("active", False)]
 
-    def test_end_of_life_is_refused_while_there_are_subscriptions(self, racks: Connection) -> None:
-        a_rack(racks)
+    def test_a_product_may_come_to_its_end_before_its_subscriptions_do(self, racks: Connection) -> None:
+        rack_id = a_rack(racks)
         ending = declaration(Rack, status=ProductLifecycle.END_OF_LIFE)
-        with pytest.raises(CatalogueRefusedError, match="not terminated: terminate them first, or let the product"):
-            apply(racks, ending)
+        told = str(plan(racks, ending))
+        assert f"1 subscription: not terminated: they can only be terminated, validated and reconciled ({rack_id}" in told
+        apply(racks, ending)
+        gone = CatalogueDeclaration((), (INSTALL,))
+        with pytest.raises(CatalogueRefusedError, match="not terminated: declare the product again"):
+            apply(racks, gone)
+        with use_repository(PostgresRepository(racks)):
+            RackInactive.from_other_lifecycle(Rack.from_subscription(rack_id), TERMINATED).save()
+        apply(racks, gone)
+        assert not plan(racks, gone)
 
     def test_a_fixed_input_goes_without_consent(self, racks: Connection) -> None:
         class WithoutDoors(SubscriptionModel, is_base=True):

@@ -31,9 +31,9 @@ from orchestrator_dagster.db.catalogue_data import (
     apply_all,
 )
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_history import subscription_as_of, subscription_versions
-from orchestrator_dagster.db.subscription_writer import Author
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.history import subscription_as_of, subscription_versions
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.repository import BlockRecord, SubscriptionRecord
 from orchestrator_dagster.domain.stored import StoredBlock

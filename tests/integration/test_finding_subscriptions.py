@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from stored_subscriptions import FIRST_DAY, Block, StoredSubscriptions
 
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
 from orchestrator_dagster.domain.query import SORT_COLUMNS, SubscriptionQuery
 from orchestrator_dagster.domain.values import ValueCodec
 from orchestrator_dagster.errors import QueryError
@@ -346,10 +346,10 @@ class TestManyMatches:
 
     @pytest.fixture(autouse=True)
     def small_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("orchestrator_dagster.db.subscription_queries.NEAR", 2)
-        monkeypatch.setattr("orchestrator_dagster.db.subscription_queries.FAR", 4)
-        monkeypatch.setattr("orchestrator_dagster.db.subscription_queries.PAGES", 1)
-        monkeypatch.setattr("orchestrator_dagster.db.subscription_probes.FEW", 3)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.NEAR", 2)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.FAR", 4)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.PAGES", 1)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.probes.FEW", 3)
 
     @pytest.mark.parametrize("matching", [{0}, {0, 1, 2, 3}, {3, 5, 12, 13, 14}, set()])
     @pytest.mark.parametrize("sort", ["-created_at", "start_date", "description"])

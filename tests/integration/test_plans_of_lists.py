@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.query import SubscriptionQuery
 from orchestrator_dagster.domain.related import RelatedQuery
 
@@ -123,7 +123,7 @@ def connection(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Conne
 @pytest.fixture(autouse=True)
 def tests_a_part_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else as many subscriptions would be tested as there are here, and then an index would be of no use."""
-    monkeypatch.setattr("orchestrator_dagster.db.subscription_queries.FAR", COUNT // 10)
+    monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.FAR", COUNT // 10)
 
 
 def plans_of(connection: Connection, act: Any, options: str = "COSTS OFF") -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from stored_subscriptions import Block, StoredSubscriptions
 
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
 from orchestrator_dagster.errors import QueryError, SubscriptionNotFoundError
 

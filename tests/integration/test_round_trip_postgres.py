@@ -14,8 +14,8 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, Engine, text
 
 from orchestrator_dagster.db import catalogue
-from orchestrator_dagster.db.subscription_history import subscription_versions
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.history import subscription_versions
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
 from orchestrator_dagster.domain.exact import same
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle

@@ -12,7 +12,7 @@ from benchmarks.scale.numbers import subscription_id
 from benchmarks.scale.plan import ScalePlan
 from benchmarks.scale.products import make_orchestrator
 from orchestrator_dagster import SubscriptionModel
-from orchestrator_dagster.db.subscriptions import AutocommitRepository
+from orchestrator_dagster.db.subscriptions.repository import AutocommitRepository
 from orchestrator_dagster.domain.repository import use_repository
 
 SIZE = 100

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from stored_subscriptions import Block, StoredSubscriptions
 
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
 from orchestrator_dagster.domain.query import SubscriptionQuery
 from orchestrator_dagster.errors import QueryError
 

@@ -28,8 +28,8 @@ from orchestrator_dagster import (
     SubscriptionNotFoundError,
 )
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_history import subscription_difference, subscription_versions
-from orchestrator_dagster.db.subscriptions import PostgresRepository
+from orchestrator_dagster.db.subscriptions.history import subscription_difference, subscription_versions
+from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.record_view import as_json
 from orchestrator_dagster.domain.repository import SubscriptionRecord, use_repository
 from orchestrator_dagster.ops.transaction import save_models

@@ -12,9 +12,9 @@ from conftest import CountStatements
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator_dagster.db.subscription_history import subscription_versions
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
+from orchestrator_dagster.db.subscriptions.history import subscription_versions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.repository import AutocommitRepository, PostgresRepository
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductModel
 from orchestrator_dagster.domain.query import SubscriptionQuery, SubscriptionRow

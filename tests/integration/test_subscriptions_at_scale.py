@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from orchestrator_dagster import SUBSCRIPTION_MODEL_REGISTRY
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscriptions import AutocommitRepository, PostgresRepository
+from orchestrator_dagster.db.subscriptions.repository import AutocommitRepository, PostgresRepository
 from orchestrator_dagster.domain import ProductBlockModel, SubscriptionModel, use_repository
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 from orchestrator_dagster.errors import (

@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from orchestrator_dagster.db.loaded_subscriptions import MOST_REMEMBERED, LoadedSubscriptions
-from orchestrator_dagster.db.subscription_tree import StoredSubscription, Tree
+from orchestrator_dagster.db.subscriptions.loaded import MOST_REMEMBERED, LoadedSubscriptions
+from orchestrator_dagster.db.subscriptions.tree import StoredSubscription, Tree
 from orchestrator_dagster.domain import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
 from orchestrator_dagster.domain.repository import SubscriptionRecord

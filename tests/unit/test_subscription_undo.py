@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from orchestrator_dagster.db.subscription_tree import BlockRow
-from orchestrator_dagster.db.subscription_undo import SubscriptionState
+from orchestrator_dagster.db.subscriptions.tree import BlockRow
+from orchestrator_dagster.db.subscriptions.undo import SubscriptionState
 
 PORT, FIRST, SECOND = UUID(int=1), UUID(int=2), UUID(int=3)
 

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from orchestrator_dagster.db.catalogue_data import FillField, RemoveLink, RenameField, RenameLink, apply_all
 from orchestrator_dagster.db.engine import engine_for
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 
 ALL = frozenset(SubscriptionLifecycle)

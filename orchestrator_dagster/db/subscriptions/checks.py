@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db import subscription_statements as statements
-from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_tree import Tree
+from orchestrator_dagster.db.subscriptions import statements
+from orchestrator_dagster.db.subscriptions.difference import Difference
+from orchestrator_dagster.db.subscriptions.tree import Tree
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 from orchestrator_dagster.errors import ModelError
 

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, text
 
-from orchestrator_dagster.db import subscription_reader
-from orchestrator_dagster.db.subscription_changes import Changes, changes_of, field_changes
-from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_tree import BlockRow, loaded_tree
-from orchestrator_dagster.db.subscription_undo import SubscriptionState
+from orchestrator_dagster.db.subscriptions import reader
+from orchestrator_dagster.db.subscriptions.changes import Changes, changes_of, field_changes
+from orchestrator_dagster.db.subscriptions.difference import Difference
+from orchestrator_dagster.db.subscriptions.tree import BlockRow, loaded_tree
+from orchestrator_dagster.db.subscriptions.undo import SubscriptionState
 from orchestrator_dagster.db.tables import subscription_versions as versions_table
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.record_view import with_lists
@@ -332,7 +332,7 @@ def _block_record(block_id: UUID, owner: _Past) -> BlockRecord:
 
 def _record(connection: Connection, own: _Past, blocks: Mapping[UUID, BlockRecord]) -> SubscriptionRecord:
     columns = own.state.columns
-    product = subscription_reader.product(connection, UUID(str(columns["product_id"])))
+    product = reader.product(connection, UUID(str(columns["product_id"])))
     roots = {
         (row.attribute, row.position or 0): block_id
         for block_id, row in own.state.blocks.items()

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import from_json
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, StoredSubscription, Tree
+from orchestrator_dagster.db.subscriptions.tree import BlockRow, Place, StoredSubscription, Tree
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductModel
 from orchestrator_dagster.domain.repository import BlockRecord, SubscriptionRecord

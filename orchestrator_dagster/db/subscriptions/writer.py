@@ -7,14 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db import subscription_statements as statements
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.subscription_changes import changes_of, field_changes
-from orchestrator_dagster.db.subscription_checks import check_database
-from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_reader import load_documents
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, StoredSubscription, Tree, tree_to_save
-from orchestrator_dagster.db.subscription_undo import undo_of
+from orchestrator_dagster.db.subscriptions import statements
+from orchestrator_dagster.db.subscriptions.changes import changes_of, field_changes
+from orchestrator_dagster.db.subscriptions.checks import check_database
+from orchestrator_dagster.db.subscriptions.difference import Difference
+from orchestrator_dagster.db.subscriptions.reader import load_documents
+from orchestrator_dagster.db.subscriptions.tree import BlockRow, Place, StoredSubscription, Tree, tree_to_save
+from orchestrator_dagster.db.subscriptions.undo import undo_of
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 from orchestrator_dagster.errors import ModelError, StaleDataError, SubscriptionNotFoundError
 

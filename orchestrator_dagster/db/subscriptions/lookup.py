@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, cast, false, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
-from orchestrator_dagster.db.subscription_rows import row_of, select_rows
+from orchestrator_dagster.db.subscriptions.rows import row_of, select_rows
 from orchestrator_dagster.db.tables import subscription_instances, subscriptions
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.query import SubscriptionRow

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Tree
+from orchestrator_dagster.db.subscriptions.tree import BlockRow, Place, Tree
 
 if TYPE_CHECKING:
-    from orchestrator_dagster.db.subscription_changes import Changes
+    from orchestrator_dagster.db.subscriptions.changes import Changes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, intersect, not_, select, true
 
-from orchestrator_dagster.db.subscription_filters import Filter, Lookup
+from orchestrator_dagster.db.subscriptions.filters import Filter, Lookup
 
 FEW = 3000
 """As many as can be sorted at once."""

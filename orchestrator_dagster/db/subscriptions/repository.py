@@ -7,12 +7,12 @@ from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection, Engine
 
-from orchestrator_dagster.db import subscription_reader, subscription_writer
-from orchestrator_dagster.db.connected_repository import ConnectedRepository
-from orchestrator_dagster.db.loaded_subscriptions import LoadedSubscriptions
-from orchestrator_dagster.db.subscription_queries import find_subscriptions
-from orchestrator_dagster.db.subscription_tree import StoredSubscription
-from orchestrator_dagster.db.subscription_writer import Author
+from orchestrator_dagster.db.subscriptions import reader, writer
+from orchestrator_dagster.db.subscriptions.connected_repository import ConnectedRepository
+from orchestrator_dagster.db.subscriptions.loaded import LoadedSubscriptions
+from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
+from orchestrator_dagster.db.subscriptions.tree import StoredSubscription
+from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.query import Page, SubscriptionQuery
 from orchestrator_dagster.domain.repository import (
     BlockRecord,
@@ -59,22 +59,22 @@ class PostgresRepository(ConnectedRepository):
 
     def product(self, product_id: UUID) -> ProductRecord:
         """Return a product; raise `ProductNotFoundError` where there is none."""
-        return subscription_reader.product(self.connection, product_id)
+        return reader.product(self.connection, product_id)
 
     def product_block(self, name: str) -> ProductBlockRecord:
         """Return a product block by name; raise `ProductBlockNotFoundError` where there is none."""
-        return subscription_reader.product_block(self.connection, name)
+        return reader.product_block(self.connection, name)
 
     def load_subscription(self, subscription_id: UUID) -> SubscriptionRecord:
         """Return a subscription and its tree; raise `SubscriptionNotFoundError` where there is none."""
-        documents = subscription_reader.load_documents(self.connection, [subscription_id])
-        record = subscription_reader.record_of(subscription_id, documents)
+        documents = reader.load_documents(self.connection, [subscription_id])
+        record = reader.record_of(subscription_id, documents)
         self._loaded.remember(subscription_id, lambda: documents.stored(subscription_id))
         return record
 
     def load_subscriptions(self, subscription_ids: Sequence[UUID]) -> Mapping[UUID, SubscriptionRecord]:
         """Return subscriptions and their trees by id; those that do not exist are not among them."""
-        return subscription_reader.load_subscriptions(self.connection, subscription_ids)
+        return reader.load_subscriptions(self.connection, subscription_ids)
 
     def find_subscriptions(self, query: SubscriptionQuery) -> Page:
         """Return the subscriptions that fit a query, in its order, `query.limit` of them at most."""
@@ -82,7 +82,7 @@ class PostgresRepository(ConnectedRepository):
 
     def load_block(self, subscription_instance_id: UUID) -> Mapping[UUID, BlockRecord]:
         """Return a block and all that it depends on; raise `ProductBlockNotFoundError` where there is none."""
-        return subscription_reader.load_block(self.connection, subscription_instance_id)
+        return reader.load_block(self.connection, subscription_instance_id)
 
     def save_subscription(self, record: SubscriptionRecord) -> int:
         """Write what differs from what is stored and return the new version; see `Repository`."""
@@ -91,7 +91,7 @@ class PostgresRepository(ConnectedRepository):
     def save_and_return(self, record: SubscriptionRecord) -> StoredSubscription:
         """Write what differs from what is stored and return what is stored now."""
         loaded = self._loaded.take(record.subscription_id)
-        stored = subscription_writer.save_subscription(self.connection, record, self._author, loaded)
+        stored = writer.save_subscription(self.connection, record, self._author, loaded)
         self.saved[record.subscription_id] = record
         self._versions_before.setdefault(record.subscription_id, record.version)
         return stored
@@ -112,11 +112,11 @@ class PostgresRepository(ConnectedRepository):
 
     def in_use_by(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that use the given ones directly, by the given id."""
-        return subscription_reader.in_use_by(self.connection, subscription_instance_ids)
+        return reader.in_use_by(self.connection, subscription_instance_ids)
 
     def depends_on(self, subscription_instance_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[InstanceReference]]:
         """Return the blocks that the given ones use directly, by the given id."""
-        return subscription_reader.depends_on(self.connection, subscription_instance_ids)
+        return reader.depends_on(self.connection, subscription_instance_ids)
 
     def _connected(self) -> AbstractContextManager[Connection]:
         return nullcontext(self.connection)

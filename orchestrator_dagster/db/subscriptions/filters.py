@@ -7,14 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal_column, not_, select
 
-from orchestrator_dagster.db.search import Search, documents_with, has_words
+from orchestrator_dagster.db.subscriptions.search import Search, documents_with, has_words
+from orchestrator_dagster.db.subscriptions.value_conditions import has_value, of_blocks_with
 from orchestrator_dagster.db.tables import (
     NEVER,
     subscription_instance_relations,
     subscription_instances,
     subscriptions,
 )
-from orchestrator_dagster.db.value_conditions import has_value, of_blocks_with
 from orchestrator_dagster.domain.query import SubscriptionQuery
 from orchestrator_dagster.domain.value_filter import ValueFilter
 

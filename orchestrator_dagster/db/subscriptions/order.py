@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator_dagster.db.subscription_filters import ColumnFilter, Filter, sort_key
+from orchestrator_dagster.db.subscriptions.filters import ColumnFilter, Filter, sort_key
 from orchestrator_dagster.db.tables import NEVER, subscriptions
 from orchestrator_dagster.domain.query import SubscriptionQuery
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from uuid import UUID
 
-from orchestrator_dagster.db.subscription_tree import StoredSubscription
+from orchestrator_dagster.db.subscriptions.tree import StoredSubscription
 
 MOST_REMEMBERED = 100
 

@@ -20,8 +20,8 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import same_json
-from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_tree import BlockRow
+from orchestrator_dagster.db.subscriptions.difference import Difference
+from orchestrator_dagster.db.subscriptions.tree import BlockRow
 
 Undo = Mapping[str, Any]
 Links = Mapping[tuple[str, int], UUID]

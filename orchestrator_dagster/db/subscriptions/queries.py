@@ -21,10 +21,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from orchestrator_dagster.db.subscription_filters import ColumnFilter, filters_of
-from orchestrator_dagster.db.subscription_order import Walk
-from orchestrator_dagster.db.subscription_probes import Probe, all_of, probes_of
-from orchestrator_dagster.db.subscription_rows import row_of, select_rows
+from orchestrator_dagster.db.subscriptions.filters import ColumnFilter, filters_of
+from orchestrator_dagster.db.subscriptions.order import Walk
+from orchestrator_dagster.db.subscriptions.probes import Probe, all_of, probes_of
+from orchestrator_dagster.db.subscriptions.rows import row_of, select_rows
 from orchestrator_dagster.db.tables import products, subscriptions
 from orchestrator_dagster.domain.query import Page, SubscriptionQuery, one_or_more
 

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db import customer_descriptions, product_difference, subscription_history, subscription_lookup
-from orchestrator_dagster.db import subscription_metadata as metadata_of
-from orchestrator_dagster.db.subscription_relations import subscriptions_that_use, subscriptions_used_by
+from orchestrator_dagster.db import product_difference
+from orchestrator_dagster.db.subscriptions import customer_descriptions, history, lookup
+from orchestrator_dagster.db.subscriptions import metadata as metadata_of
+from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.customer_description import CustomerDescription
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.query import SubscriptionRow
@@ -31,21 +32,21 @@ class ConnectedRepository(ABC):
     def subscription_row(self, subscription_id: UUID, *, for_update: bool = False) -> SubscriptionRow:
         """Return a subscription without its blocks; raise `SubscriptionNotFoundError` where there is none."""
         with self._connected() as connection:
-            return subscription_lookup.subscription_row(connection, subscription_id, for_update=for_update)
+            return lookup.subscription_row(connection, subscription_id, for_update=for_update)
 
     def subscription_as_of(
         self, subscription_id: UUID, *, version: int | None = None, at: datetime | None = None
     ) -> SubscriptionRecord:
         """Return a subscription and its tree as it was; see `Repository`."""
         with self._connected() as connection:
-            return subscription_history.subscription_as_of(connection, subscription_id, version=version, at=at)
+            return history.subscription_as_of(connection, subscription_id, version=version, at=at)
 
     def subscriptions_with_value(
         self, value: ValueFilter, status: Sequence[SubscriptionLifecycle]
     ) -> Sequence[SubscriptionRow]:
         """Return the subscriptions of which any block has a value, oldest first."""
         with self._connected() as connection:
-            return subscription_lookup.subscriptions_with_value(connection, value, status)
+            return lookup.subscriptions_with_value(connection, value, status)
 
     def related_subscriptions(self, query: RelatedQuery, *, in_use_by: bool) -> Sequence[RelatedSubscriptionRow]:
         """Return the subscriptions that use one, or that it depends on; the nearest first."""

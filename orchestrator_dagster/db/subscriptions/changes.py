@@ -12,8 +12,8 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from orchestrator_dagster.db.exact_json import same_json
-from orchestrator_dagster.db.subscription_difference import Difference
-from orchestrator_dagster.db.subscription_tree import BlockRow, Place, Tree
+from orchestrator_dagster.db.subscriptions.difference import Difference
+from orchestrator_dagster.db.subscriptions.tree import BlockRow, Place, Tree
 from orchestrator_dagster.domain.repository import SubscriptionRecord
 
 

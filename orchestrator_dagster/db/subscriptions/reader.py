@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause
 
-from orchestrator_dagster.db import subscription_statements as statements
-from orchestrator_dagster.db.subscription_documents import SubscriptionDocuments, block_records
+from orchestrator_dagster.db.subscriptions import statements
+from orchestrator_dagster.db.subscriptions.documents import SubscriptionDocuments, block_records
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
 from orchestrator_dagster.domain.repository import (

@@ -1,0 +1,1 @@
+"""Subscriptions in Postgres: the store of the models, lists, history."""
