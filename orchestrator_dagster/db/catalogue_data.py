@@ -40,10 +40,6 @@ class Operation(ABC):
         """Return how many subscriptions it would change, and the first `limit` of them; nothing is written."""
         return selection.count_affected(connection, self.concerned(), limit)
 
-    def apply(self, connection: Connection, author: Author) -> int:
-        """Apply it alone; return the number of subscriptions that it changed. See `apply_all`."""
-        return apply_all(connection, [self], author)[self]
-
 
 @dataclass(frozen=True)
 class RenameField(Operation):

@@ -12,6 +12,7 @@ from orchestrator_dagster.db.catalogue_models import (
     FieldModels,
     LinkModel,
     children_of,
+    classes_of_roots,
     earlier_names_of,
     field_models,
     full_name,
@@ -65,7 +66,8 @@ def declared_catalogue(declaration: CatalogueDeclaration) -> DeclaredCatalogue:
     products = _by_name("product", [(product.name, product) for product in declaration.products])
     families = _block_families(declaration.products)
     product_fields = {name: field_models(product.model) for name, product in products.items()}
-    block_fields = {name: field_models(family[0]) for name, family in families.items()}
+    classes = classes_of_roots([product.model for product in declaration.products])
+    block_fields = {name: field_models(family[0], classes.get(name)) for name, family in families.items()}
     return DeclaredCatalogue(
         entries=Catalogue(
             products={name: _product(product, product_fields[name], workflows) for name, product in products.items()},

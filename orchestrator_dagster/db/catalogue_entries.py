@@ -47,11 +47,13 @@ class LinkShape:
         blocks: the names of the blocks that it can hold, for each status whose class has the field.
         least: how many it must hold, likewise.
         many: it holds a list.
+        most: how many it can hold, where a list has a limit.
     """
 
     blocks: Mapping[SubscriptionLifecycle, Sequence[str]]
     least: Mapping[SubscriptionLifecycle, int]
     many: bool
+    most: Mapping[SubscriptionLifecycle, int] = field(default_factory=dict)
 
     kind = FieldKind.LINK
 
@@ -64,9 +66,10 @@ class LinkShape:
         return _by_status({status: self._text(status) for status in self.blocks})
 
     def _text(self, status: SubscriptionLifecycle) -> str:
-        names, least = " | ".join(self.blocks[status]), self.least[status]
+        names, least, most = " | ".join(self.blocks[status]), self.least[status], self.most.get(status)
         if self.many:
-            return f"list of {names}, {least} or more" if least else f"list of {names}"
+            limits = [f"{least} or more"] * bool(least) + [f"{most} or fewer"] * (most is not None)
+            return ", ".join([f"list of {names}", *limits])
         return names if least else f"{names} | None"
 
 
@@ -175,8 +178,8 @@ def _shape_to_json(shape: FieldShape) -> dict[str, Any]:
     if isinstance(shape, ValueShape):
         return {"kind": shape.kind, "many": False, "types": dict(shape.types), "required": required}
     blocks = {status: list(names) for status, names in shape.blocks.items()}
-    least = dict(shape.least)
-    return {"kind": shape.kind, "many": shape.many, "blocks": blocks, "least": least, "required": required}
+    limits = {"least": dict(shape.least), "most": dict(shape.most)}
+    return {"kind": shape.kind, "many": shape.many, "blocks": blocks, "required": required, **limits}
 
 
 def _shape_from_json(stored: Mapping[str, Any]) -> FieldShape:
@@ -184,7 +187,7 @@ def _shape_from_json(stored: Mapping[str, Any]) -> FieldShape:
         required = frozenset(map(SubscriptionLifecycle, stored["required"]))
         return ValueShape(_of_statuses(stored["types"]), required)
     blocks = {status: tuple(names) for status, names in _of_statuses(stored["blocks"]).items()}
-    return LinkShape(blocks, _of_statuses(stored["least"]), stored["many"])
+    return LinkShape(blocks, _of_statuses(stored["least"]), stored["many"], _of_statuses(stored.get("most", {})))
 
 
 def _of_statuses(stored: Mapping[str, Any]) -> dict[SubscriptionLifecycle, Any]:
@@ -192,11 +195,11 @@ def _of_statuses(stored: Mapping[str, Any]) -> dict[SubscriptionLifecycle, Any]:
 
 
 def _by_status(texts: Mapping[SubscriptionLifecycle, str]) -> str:
-    """Return one text, or each with the statuses that it is for."""
+    """Return one text where it is for all statuses, or each with the statuses that it is for."""
     grouped: dict[str, list[str]] = {}
     for status, text in texts.items():
         grouped.setdefault(text, []).append(status.value)
-    if len(grouped) == 1:
+    if len(grouped) == 1 and len(texts) == len(SubscriptionLifecycle):
         return next(iter(grouped))
     return "; ".join(f"{text} ({', '.join(statuses)})" for text, statuses in _in_order(grouped.items()))
 

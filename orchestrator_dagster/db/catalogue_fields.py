@@ -216,7 +216,8 @@ def _conversions(holder: Holder, key: str, model: ValueModel, before: ValueShape
         if model.declared_fill is NO_FILL:
             says = f"a value is not {values.type_text}: declare Stored(fill=...) to convert it"
             yield Effect(replace(asked, fits=values.fits), Verdict.REFUSED, says)
-            yield Effect(asked, Verdict.TOLD, f"the value is written as {values.type_text}", conversion)
+            told = replace(asked, fits=values.stays)
+            yield Effect(told, Verdict.TOLD, f"the value is written as {values.type_text}", conversion)
         else:
             yield Effect(
                 asked,

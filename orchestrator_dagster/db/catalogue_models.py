@@ -22,6 +22,8 @@ from orchestrator_dagster.errors import ConfigurationError, DefinitionError, Mod
 
 M = TypeVar("M", bound=DomainModel)
 BlockType = type[ProductBlockModel]
+Classes = Mapping[SubscriptionLifecycle, type[DomainModel]]
+"""The class of a model in each status."""
 Fill = Any
 """A constant, a function of a `StoredBlock`, or `NO_FILL`."""
 
@@ -92,6 +94,7 @@ class LinkModel:
             blocks={status: tuple(sorted(set(_names(at)))) for status, at in self.at.items()},
             least={status: _least(at) for status, at in self.at.items()},
             many=any(at.many for at in self.at.values()),
+            most={status: at.max_length for status, at in self.at.items() if at.max_length is not None},
         )
 
     def check_fill(self) -> None:
@@ -113,17 +116,18 @@ def earlier_names_of(field: FieldModel) -> tuple[str, ...]:
     return () if field.stored is None else field.stored.earlier_names
 
 
-def field_models(model: type[DomainModel]) -> FieldModels:
+def field_models(model: type[DomainModel], classes: Classes | None = None) -> FieldModels:
     """Return the fields of a model by the name under which they are stored, those of all statuses.
 
     Args:
         model: any class of the family.
+        classes: its class in each status. Default: those of the family.
 
     Raises:
         DefinitionError: the classes of the model say different things of a field.
         ConfigurationError: a field has a fill that is not valid.
     """
-    classes = {status: class_for(model, status) for status in SubscriptionLifecycle}
+    classes = classes or _classes_of(model)
     known = {cls: {at.key: FieldValues(at) for at in fields_of(cls).values.values()} for cls in classes.values()}
     values: dict[str, dict[SubscriptionLifecycle, FieldValues]] = {}
     links: dict[str, dict[SubscriptionLifecycle, BlockField]] = {}
@@ -199,11 +203,34 @@ def variants_of(model: type[M]) -> Sequence[type[M]]:
     return tuple(dict.fromkeys([base, *specialized, model]))
 
 
+def classes_of_roots(models: Iterable[type[SubscriptionModel]]) -> Mapping[str, Classes]:
+    """Return the class of every block that subscriptions hold directly in each status, by the block's name.
+
+    It is that of the status, or a more special one that a field names: blocks of the subscription itself are of the
+    class that the field names, whatever the status. Further down it may be a block of another subscription.
+    """
+    classes: dict[str, dict[SubscriptionLifecycle, BlockType]] = {}
+    for model in models:
+        for status, variant in _classes_of(model).items():
+            for block_type in _direct_roots(variant):
+                found = classes.setdefault(name_of(block_type), _classes_of(block_type))
+                found[status] = block_type if issubclass(block_type, found[status]) else found[status]
+    return classes
+
+
+def _classes_of(model: type[M]) -> dict[SubscriptionLifecycle, type[M]]:
+    return {status: class_for(model, status) for status in SubscriptionLifecycle}
+
+
 def roots_of(model: type[SubscriptionModel]) -> Iterator[BlockType]:
     """Yield the classes of blocks that subscriptions hold directly."""
     for variant in variants_of(model):
-        for block_types in variant.root_block_types().values():
-            yield from _concrete(block_types)
+        yield from _direct_roots(variant)
+
+
+def _direct_roots(model: type[SubscriptionModel]) -> Iterator[BlockType]:
+    for block_types in model.root_block_types().values():
+        yield from _concrete(block_types)
 
 
 def children_of(block: BlockType) -> Iterator[BlockType]:

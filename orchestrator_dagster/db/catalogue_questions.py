@@ -134,7 +134,7 @@ class UnfitLinks:
             {
                 "status": status,
                 "least": self.shape.least[status],
-                "most": most,
+                "most": self.shape.most.get(status, most),
                 "blocks": [self.stored_names.get(name, name) for name in names],
             }
             for status, names in self.shape.blocks.items()

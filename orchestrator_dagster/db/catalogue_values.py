@@ -73,6 +73,10 @@ class FieldValues:
         except ModelError:
             return False
 
+    def stays(self, data: Any) -> bool:
+        """Whether stored JSON is not written anew: it is as a save writes it, or cannot be loaded."""
+        return self.is_as_saved(data) or not self.fits(data)
+
     def _made(self, block: StoredBlock) -> Any:
         return self.field.info.get_default(call_default_factory=True, validated_data=dict(block.values))
 

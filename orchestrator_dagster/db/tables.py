@@ -279,14 +279,15 @@ subscriptions = Table(
     _one_of("status", SubscriptionLifecycle),
     CheckConstraint("version > 0", name="version"),
     # What a list is filtered by comes before what it is sorted by. A date that is not there counts as later than all
-    # others: so a list goes on in the index where the page before ended.
+    # others: so a list goes on in the index where the page before ended. An index takes no text of any length.
     Index(None, "created_at", "subscription_id"),
-    Index(None, "product_id", "created_at", "subscription_id"),
+    Index(None, "product_id", "status", "created_at", "subscription_id"),
     Index(None, "customer_id", "created_at", "subscription_id"),
     Index(None, "status", "created_at", "subscription_id"),
     Index("ix_subscriptions_out_of_sync", "created_at", "subscription_id", postgresql_where=text("NOT insync")),
     Index("ix_subscriptions_start_date", text(f"coalesce(start_date, {NEVER})"), "subscription_id"),
     Index("ix_subscriptions_end_date", text(f"coalesce(end_date, {NEVER})"), "subscription_id"),
+    Index("ix_subscriptions_description", text('"left"(description, 100)'), "subscription_id"),
     Index("ix_subscriptions_held_by", "held_by", postgresql_where=text("held_by IS NOT NULL")),
 )
 

@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, Union, get_args, get_origin
 
-from annotated_types import Len, MinLen
+from annotated_types import Len, MaxLen, MinLen
 from pydantic import AliasChoices, BaseModel, ConfigDict, EncodedBytes, EncodedStr, Field, Json
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
@@ -31,6 +31,7 @@ class BlockField:
         many: it holds a list.
         optional: it may be `None`.
         min_length: the least number of blocks in a list.
+        max_length: the greatest number; `None` where there is none.
         info: pydantic's view of the field.
     """
 
@@ -40,6 +41,7 @@ class BlockField:
     many: bool
     optional: bool
     min_length: int
+    max_length: int | None
     info: FieldInfo
 
 
@@ -121,6 +123,7 @@ class _Shape:
     many: bool = False
     optional: bool = False
     min_length: int = 0
+    max_length: int | None = None
 
 
 def _block_field(model: type, name: str, info: FieldInfo) -> BlockField | None:
@@ -132,7 +135,7 @@ def _block_field(model: type, name: str, info: FieldInfo) -> BlockField | None:
                 f"or a list of them, but not as {info.annotation}"
             )
         return None
-    return BlockField(name, _key(name, info), shape.types, shape.many, shape.optional, shape.min_length, info)
+    return BlockField(name=name, key=_key(name, info), info=info, **vars(shape))
 
 
 def _refuse_encoded(model: type, name: str, info: FieldInfo) -> None:
@@ -153,7 +156,7 @@ def _shape(annotation: Any) -> _Shape | None:
         inner = _shape(item)
         if inner is None or inner.many or inner.optional:
             return None
-        return _Shape(inner.types, many=True, min_length=_min_length(metadata))
+        return _Shape(inner.types, many=True, min_length=_min_length(metadata), max_length=_max_length(metadata))
     members = _members(bare)
     shapes = [_shape(member) for member in members if member is not NoneType]
     found = [shape for shape in shapes if shape is not None]
@@ -164,6 +167,7 @@ def _shape(annotation: Any) -> _Shape | None:
         many=found[0].many,
         optional=NoneType in members or any(shape.optional for shape in found),
         min_length=max(_min_length(metadata), min(shape.min_length for shape in found)),
+        max_length=min(filter(None, [_max_length(metadata), *(shape.max_length for shape in found)]), default=None),
     )
 
 
@@ -188,6 +192,11 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 def _min_length(metadata: Iterable[Any]) -> int:
     lengths = [item.min_length for item in _flat(metadata) if isinstance(item, Len | MinLen)]
     return max(lengths, default=0)
+
+
+def _max_length(metadata: Iterable[Any]) -> int | None:
+    lengths = [item.max_length for item in _flat(metadata) if isinstance(item, Len | MaxLen)]
+    return min((length for length in lengths if length is not None), default=None)
 
 
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:

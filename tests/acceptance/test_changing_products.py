@@ -143,6 +143,28 @@ class TestRenaming:
         with project.connected() as (code, _):
             assert code.Node.from_subscription(node_id).node.place == "C7"
 
+    def test_a_process_that_failed_before_goes_on_with_the_new_names(self, project: UserProject) -> None:
+        two_steps = ("begin >> move_node\n", "begin >> move_node >> check_node\n")
+        check_node = """@step("Check node")
+def check_node(subscription: Node) -> State:
+    raise RuntimeError("not there yet")
+"""
+        modify = '@modify_workflow("Modify node"'
+        project.edit(two_steps, (modify, f"{check_node}\n\n{modify}"))
+        with project.connected() as (code, wfo):
+            node_id = make_node(code, "ams-1")
+            failed = wfo.run("modify_node", {"subscription_id": str(node_id), "cabinet": "C8"})
+            assert failed.status == "failed"
+        project.edit(
+            *RENAMED_FIELD,
+            ('    raise RuntimeError("not there yet")\n', '    return {"seen": subscription.node.rack}\n'),
+        )
+        project.load().orchestrator.catalogue.apply()
+        with project.connected() as (_, wfo):
+            retried = wfo.retry(failed.process_id)
+            assert retried.status == "completed", retried
+            assert retried.state["seen"] == "C8"
+
 
 class TestANewRequiredField:
     ADDED = (CABINET_WHEN_ACTIVE, "    cabinet: str\n    owner: str\n\n\nclass NodeInactive")
@@ -284,7 +306,9 @@ class TestRemoving:
         assert refused.status != 0, refused.output
         for told in ("serial", "Port", str(holding), "--allow-data-loss"):
             assert told in refused.output
-        assert str(without) not in refused.output
+        losing = refused.output.split("Deletes data, and needs consent:")[1]
+        assert str(holding) in losing
+        assert str(without) not in losing
         assert project.everything() == stored
 
         applied = project.catalogue("apply", "--allow-data-loss")
@@ -294,7 +318,7 @@ class TestRemoving:
         with project.connected() as (code, wfo):
             node = code.Node.from_subscription(holding)
             assert node.node.node_name == "ams-1"
-            assert code.Node.from_subscription(without).version == 1
+            assert [len(wfo.history(node_id)) for node_id in (holding, without)] == [2, 2]
             # what was deleted stands in the history
             assert wfo.subscription_as_of(holding, version=1)["node"]["serial"] == "X99"
             ports = wfo.subscription_as_of(holding, version=1)["node"]["ports"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from orchestrator_dagster.db import catalogue
 from orchestrator_dagster.db.catalogue_plan import CataloguePlan
 from orchestrator_dagster.db.engine import engine_for
+from orchestrator_dagster.db.subscriptions.history import subscription_as_of
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
@@ -27,7 +29,13 @@ from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.stored import Stored, StoredBlock
 from orchestrator_dagster.domain.subscription import SubscriptionModel
 from orchestrator_dagster.domain.target import Target
-from orchestrator_dagster.errors import CatalogueRefusedError, ConfigurationError, DefinitionError, StaleDataError
+from orchestrator_dagster.errors import (
+    CatalogueBusyError,
+    CatalogueRefusedError,
+    ConfigurationError,
+    DefinitionError,
+    StaleDataError,
+)
 
 ACTIVE, INITIAL = SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.INITIAL
 TERMINATED = SubscriptionLifecycle.TERMINATED
@@ -345,6 +353,27 @@ class TestFieldsThatAreRequired:
         apply(racks, with_block(LimitedBlock))
         assert values(racks, rack_id) == {"cabinet": "C7", "height": None}
 
+    def test_a_value_is_needed_wherever_a_field_names_the_class_that_requires_it(
+        self, racks: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class NamedRack(SubscriptionModel, is_base=True):
+            doors: int = 2
+            rack: RackBlock
+
+        class TaggedBlock(RackBlock, product_block_name="Rack", lifecycle=[ACTIVE]):
+            tag: Annotated[str, Stored(fill="T1")]
+
+        class TaggedRack(SubscriptionModel, is_base=True):
+            doors: int = 2
+            rack: TaggedBlock
+
+        apply(racks, declaration(NamedRack))
+        rack_id = a_rack(racks, SubscriptionLifecycle.DISABLED)
+        apply(racks, declaration(TaggedRack))
+        monkeypatch.setitem(SUBSCRIPTION_MODEL_REGISTRY, "Rack", TaggedRack)
+        with use_repository(PostgresRepository(racks)):
+            assert TaggedRack.from_subscription(rack_id).rack.tag == "T1"
+
     def test_a_fill_that_is_not_valid_is_refused_before_anything_is_asked(self, racks: Connection) -> None:
         class OddBlock(ProductBlockModel, product_block_name="Rack"):
             number: Annotated[int, Stored(fill="many")]
@@ -516,7 +545,8 @@ class TestRemovals:
         rack_id = a_rack(racks)
         ending = declaration(Rack, status=ProductLifecycle.END_OF_LIFE)
         told = str(plan(racks, ending))
-        assert f"1 subscription: not terminated: they can only be terminated, validated and reconciled ({rack_id}" in told
+        consequence = "1 subscription: not terminated: they can only be terminated, validated and reconciled"
+        assert f"{consequence} ({rack_id}" in told
         apply(racks, ending)
         gone = CatalogueDeclaration((), (INSTALL,))
         with pytest.raises(CatalogueRefusedError, match="not terminated: declare the product again"):
@@ -560,6 +590,44 @@ class TestLinks:
         (refusal, *_) = plan(racks, with_block(PumpedBlock)).refusals
         assert "what it holds is not list of Pump" in refusal
         assert str(rack) in refusal
+
+    def test_a_list_that_may_hold_fewer_is_refused_where_one_holds_more(self, racks: Connection) -> None:
+        class ShortBlock(RackBlockInactive, product_block_name="Rack"):
+            fans: Annotated[list[FanBlock], Field(max_length=2)] = []
+
+        a_rack_with_fans(racks, 2)
+        assert not plan(racks, with_block(ShortBlock)).refusals
+        full = a_rack_with_fans(racks, 3)
+        (refusal,) = plan(racks, with_block(ShortBlock)).refusals
+        assert "1 subscription: what it holds is not list of Fan, 2 or fewer" in refusal
+        assert str(full) in refusal
+
+    def test_a_list_does_not_lose_blocks_of_a_kind_that_goes(
+        self, racks: Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class LightBlock(ProductBlockModel, product_block_name="Light"):
+            watt: int = 1
+
+        class LitBlock(RackBlockInactive, product_block_name="Rack"):
+            fans: list[FanBlock | LightBlock] = []
+
+        apply(racks, with_block(LitBlock))
+        rack_id = a_rack_with_fans(racks, 3)
+        model = with_block(LitBlock).products[0].model
+        monkeypatch.setitem(SUBSCRIPTION_MODEL_REGISTRY, "Rack", model)
+        with use_repository(PostgresRepository(racks)):
+            lit: Any = model.from_subscription(rack_id)
+            lit.rack.fans[1] = LightBlock.new(rack_id)
+            lit.save()
+            with pytest.raises(CatalogueRefusedError, match="change the subscriptions by a workflow"):
+                apply(racks, BEFORE, allow_data_loss=True, force=True)
+            del lit.rack.fans[1]
+            lit.save()
+            apply(racks, BEFORE, force=True)
+            monkeypatch.delitem(SUBSCRIPTION_MODEL_REGISTRY, "Rack")
+            loaded = RackInactive.from_subscription(rack_id)
+            loaded.save()
+            assert len(RackInactive.from_subscription(rack_id).rack.fans) == 2
 
 
 class TestTheDatabaseIsAheadOfTheCode:
@@ -617,6 +685,25 @@ class TestSeveralAtOnce:
             with pytest.raises(StaleDataError):
                 loaded.save()
         assert values(racks, rack) == {"place": "C7", "height": "42"}
+
+    def test_of_two_that_fill_an_empty_database_the_second_changes_nothing(self, engine: Engine) -> None:
+        with engine.begin() as first, engine.connect() as second:
+            catalogue.fill(first, BEFORE)
+            with ThreadPoolExecutor(1) as pool:
+                filled = pool.submit(catalogue.fill, second, declaration(Rack, description="Another"))
+                first.commit()
+                filled.result()
+            assert not plan(second, BEFORE)
+
+    def test_it_does_not_wait_long_for_a_step_that_is_at_work(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            apply(connection, BEFORE)
+        with engine.connect() as step, engine.connect() as connection:
+            a_rack(step)
+            with pytest.raises(CatalogueBusyError, match="Nothing was changed; try again"):
+                apply(connection, declaration(Rack, description="Another"))
+            step.commit()
+            assert apply(connection, declaration(Rack, description="Another"))
 
     @pytest.mark.parametrize("moment", ["while it fills", "before it commits"])
     def test_one_that_is_killed_has_done_nothing(self, engine: Engine, moment: str) -> None:

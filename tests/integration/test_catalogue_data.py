@@ -376,7 +376,7 @@ def test_without_a_function_values_that_do_not_fit_are_only_counted(
     conversion = slots_as_numbers(with_fill=False)
     found = conversion.affected(connection, limit=2)
     assert (found.count, found.subscription_ids) == (3, tuple(sorted(one.subscription_id for one in records)[:2]))
-    assert conversion.apply(connection, JAN) == 0
+    assert apply_all(connection, [conversion], JAN) == {conversion: 0}
     assert [store.load_subscription(one.subscription_id) for one in records] == records
 
 
@@ -875,7 +875,7 @@ def test_a_process_that_waits_is_not_in_the_way(own_engine: Engine) -> None:
     with own_engine.begin() as connection:
         _, node = a_node(PostgresRepository(connection))
         connection.execute(text("UPDATE orchestrator.subscriptions SET held_by = :process"), {"process": PROCESS})
-        assert RENAME.apply(connection, JAN) == 1
+        assert apply_all(connection, [RENAME], JAN) == {RENAME: 1}
         assert values_of(PostgresRepository(connection), node) == {"city": "Utrecht"}
         assert connection.scalar(text("SELECT held_by FROM orchestrator.subscriptions")) == PROCESS
 

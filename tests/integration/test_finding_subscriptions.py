@@ -303,6 +303,8 @@ class TestOrder:
             {"where": {"node.size": {"in": [0, 1]}}},
             {"where": {"node.size": {">=": 0}}, "status": "active"},
             {"text": "even | odd"},
+            {"product": "Node Cisco", "status": ["active", "initial"], "created_at": (date(2026, 1, 2), None)},
+            {"tag": "NODE", "insync": False},
         ],
     )
     def test_pages_of_filtered_lists_are_the_whole_list(
@@ -315,6 +317,7 @@ class TestOrder:
                 status="active" if number % 2 else "initial",
                 description="odd" if number % 2 else "even",
                 start_date=FIRST_DAY if number % 4 else None,
+                insync=number % 5 == 0,
             )
         assert len(store.find(sort=sort, **filters)) > 3
         assert pages(store, 3, sort=sort, **filters) == store.find(sort=sort, **filters)
@@ -342,11 +345,13 @@ class TestOrder:
 
 
 class TestManyMatches:
-    """What is found does not depend on how it is found: near, by an index, further on, or by all that an index has."""
+    """What is found does not depend on how: near, a bit further, by an index, far, or by all that an index has."""
 
     @pytest.fixture(autouse=True)
     def small_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.NEAR", 2)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.SOME", 1)
+        monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.MORE", 3)
         monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.FAR", 4)
         monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.PAGES", 1)
         monkeypatch.setattr("orchestrator_dagster.db.subscriptions.probes.FEW", 3)
@@ -370,6 +375,8 @@ class TestManyMatches:
             {"text": "crimson", "where": {"node.size": 1, "node.part.colour": "red"}},
             {"where": {"node.size": {"<": 2}}},
             {"where": {"node.size": 1}, "status": "active", "product_type": "Node"},
+            {"where": {"node.size": {"<": 2}}, "status": ["active", "initial"], "product_type": "Node"},
+            {"where": {"node.size": 1}, "customer_id": ["crimson", "nobody"], "insync": True},
         ]
         for found_by in filters:
             assert pages(store, 3, sort=sort, **found_by) == by_column

@@ -62,6 +62,7 @@ LISTS: dict[str, tuple[dict[str, Any], str]] = {
     "by id": ({"sort": "subscription_id"}, "pk_subscriptions"),
     "by start": ({"sort": "-start_date"}, "ix_subscriptions_start_date"),
     "by end": ({"sort": "end_date"}, "ix_subscriptions_end_date"),
+    "by description": ({"sort": "description"}, "ix_subscriptions_description"),
     "status": ({"status": "active"}, "ix_subscriptions_status_created_at_subscription_id"),
     "no such status": ({"status": "migrating"}, "ix_subscriptions_status_created_at_subscription_id"),
     "statuses": (
@@ -69,15 +70,20 @@ LISTS: dict[str, tuple[dict[str, Any], str]] = {
         "ix_subscriptions_status_created_at_subscription_id",
     ),
     "customer": ({"customer_id": "customer 7"}, "ix_subscriptions_customer_id_created_at_subscription_id"),
-    "product": ({"product": "Product 1"}, "ix_subscriptions_product_id_created_at_subscription_id"),
-    "product without any": ({"product": "Product 9"}, "ix_subscriptions_product_id_created_at_subscription_id"),
-    "type": ({"product_type": "Type 1"}, "ix_subscriptions_product_id_created_at_subscription_id"),
-    "tag": ({"tag": ["TAG 1", "TAG 2"]}, "ix_subscriptions_product_id_created_at_subscription_id"),
+    "product": ({"product": "Product 1"}, "ix_subscriptions_product_id_status_created_at_subscription_id"),
+    "product without any": ({"product": "Product 9"}, "ix_subscriptions_product_id_status_created_at_subscription_id"),
+    "type": ({"product_type": "Type 1"}, "ix_subscriptions_product_id_status_created_at_subscription_id"),
+    "tag": ({"tag": ["TAG 1", "TAG 2"]}, "ix_subscriptions_product_id_status_created_at_subscription_id"),
+    "tag and statuses": (
+        {"tag": "TAG 1", "status": ["active", "terminated"]},
+        "ix_subscriptions_product_id_status_created_at_subscription_id",
+    ),
     "out of sync": ({"insync": False}, "ix_subscriptions_out_of_sync"),
+    "tag, out of sync": ({"tag": "TAG 1", "insync": False}, "ix_subscriptions_out_of_sync"),
     "period": ({"created_at": A_DAY}, "ix_subscriptions_created_at_subscription_id"),
     "period of a product": (
         {"created_at": A_DAY, "product": "Product 1"},
-        "ix_subscriptions_product_id_created_at_subscription_id",
+        "ix_subscriptions_product_id_status_created_at_subscription_id",
     ),
     "period of start": ({"start_date": A_DAY}, "ix_subscriptions_start_date"),
     "value": ({"where": {"node.name": "ams-core-7"}}, "ix_subscription_instances_values"),
@@ -123,7 +129,8 @@ def connection(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Conne
 @pytest.fixture(autouse=True)
 def tests_a_part_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else as many subscriptions would be tested as there are here, and then an index would be of no use."""
-    monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.FAR", COUNT // 10)
+    monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.MORE", COUNT // 40)
+    monkeypatch.setattr("orchestrator_dagster.db.subscriptions.queries.FAR", COUNT // 40)
 
 
 def plans_of(connection: Connection, act: Any, options: str = "COSTS OFF") -> list[str]:

@@ -156,7 +156,7 @@ def test_a_value_that_becomes_a_block_is_removed_and_added() -> None:
         "product block Bus: field plate: removed",
         "product block Bus: field plate: new, Seat | None",
     ]
-    assert operations(differ["product block Bus: field plate: removed"]) == [RemoveField("Bus", "plate")]
+    assert set(operations(differ["product block Bus: field plate: removed"])) == {RemoveField("Bus", "plate")}
 
 
 def test_a_renamed_field_of_a_renamed_block_is_asked_for_by_its_old_names_and_moved_by_its_new_ones() -> None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal_column, not_, select
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, literal, literal_column, not_, select
 
 from orchestrator_dagster.db.subscriptions.search import Search, documents_with, has_words
-from orchestrator_dagster.db.subscriptions.value_conditions import has_value, of_blocks_with
+from orchestrator_dagster.db.subscriptions.value_conditions import has_value, of_blocks_with, relation_below
 from orchestrator_dagster.db.tables import (
     NEVER,
-    subscription_instance_relations,
     subscription_instances,
     subscriptions,
 )
@@ -109,8 +108,8 @@ class ValuesFilter:
             yield Lookup(roots.where(*conditions))
             return
         yield Lookup(select(root.subscription_instance_id.label("id")).where(*conditions))
-        for attribute in reversed(others):
-            relation = subscription_instance_relations.alias().c
+        for number, attribute in reversed(list(enumerate(others))):
+            relation = relation_below(number).c
             users = select(relation.in_use_by_id.label("id")).where(relation.attribute == attribute)
             yield Lookup(users, relation.depends_on_id)
         yield Lookup(roots, root.subscription_instance_id)
@@ -150,6 +149,20 @@ def filters_of(query: SubscriptionQuery, product_ids: Sequence[UUID] | None) -> 
 
 
 def sort_key(subscription: FromClause, name: str) -> ColumnElement[Any]:
-    """Return what a list is sorted by, as the indexes have it: a date that is not there is later than all others."""
+    """Return what a list is sorted by, as the indexes have it.
+
+    A date that is not there is later than all others; of a description only its beginning counts.
+    """
     column = subscription.c[name]
-    return func.coalesce(column, literal_column(NEVER)) if name in ("start_date", "end_date") else column
+    if name in ("start_date", "end_date"):
+        return func.coalesce(column, literal_column(NEVER))
+    return _beginning(column) if name == "description" else column
+
+
+def sort_value(value: Any, name: str) -> ColumnElement[Any]:
+    """Return the `sort_key` of what has that value in the column."""
+    return _beginning(literal(value)) if name == "description" else literal(value)
+
+
+def _beginning(text: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.left(text, literal_column("100"))

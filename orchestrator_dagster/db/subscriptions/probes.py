@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, intersect, not_, select, true
+from sqlalchemy import CTE, ColumnElement, Select, and_, any_, func, intersect, not_, select
 
 from orchestrator_dagster.db.subscriptions.filters import Filter, Lookup
 
-FEW = 3000
+FEW = 8000
 """As many as can be sorted at once."""
 
 
@@ -19,20 +19,17 @@ class Probe:
     Attributes:
         filter: the filter.
         steps: from what the index has up to the subscriptions, each at most one more than `FEW`.
+        is_few: whether it looked and no step found too many, so that all were found.
     """
 
     filter: Filter
     steps: Sequence[CTE]
+    is_few: ColumnElement[bool]
 
     @property
     def ids(self) -> ColumnElement[Any]:
         """The subscriptions, where they are few, as an array."""
         return _array_of(self.steps[-1])
-
-    @property
-    def is_few(self) -> ColumnElement[bool]:
-        """Whether no step found too many, so that all were found."""
-        return and_(true(), *(_count(step) <= FEW for step in self.steps))
 
 
 def probes_of(filters: Sequence[Filter], needed: ColumnElement[bool]) -> list[Probe]:
@@ -46,9 +43,11 @@ def probes_of(filters: Sequence[Filter], needed: ColumnElement[bool]) -> list[Pr
     for filter_ in filters:
         lookups = filter_.lookups()
         if lookups:
-            probe = Probe(filter_, _steps(lookups, needed, f"probe_{len(found)}"))
-            found.append(probe)
-            needed = and_(needed, not_(probe.is_few))
+            name = f"probe_{len(found)}"
+            steps = _steps(lookups, needed, name)
+            is_few = select(and_(needed, *(_count(step) <= FEW for step in steps)).label("holds")).cte(f"{name}_is_few")
+            found.append(Probe(filter_, steps, select(is_few.c.holds).scalar_subquery()))
+            needed = and_(needed, not_(found[-1].is_few))
     return found
 
 

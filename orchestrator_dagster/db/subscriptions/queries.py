@@ -31,6 +31,12 @@ from orchestrator_dagster.domain.query import Page, SubscriptionQuery, one_or_mo
 NEAR = 500
 """How many of the first subscriptions are tested before any other index is asked."""
 
+SOME = 2
+"""How many of these have to pass for the page to be looked for among those that follow."""
+
+MORE = 10_000
+"""How many are tested then."""
+
 FAR = 20_000
 """How many are tested when the indexes found too many to be sorted."""
 
@@ -95,22 +101,27 @@ def _found(walk: Walk) -> SelectBase:
     one after the other; if few have it, by the index of the filter, and sorted. So
 
     1. the first ones are tested;
-    2. if these do not fill the page, the indexes are asked, for no more than can be sorted at once;
-    3. if there are more, some more of the first ones are tested, which nearly always are enough then;
-    4. and if they are not, since those that have it come last, all that the indexes find are sorted.
+    2. if some of these pass, but do not fill the page, more are tested;
+    3. if that was not enough, the indexes are asked, for no more than can be sorted at once;
+    4. if there are more, many of the first ones are tested, which nearly always are enough then;
+    5. and if they are not, since those that have it come last, all that the indexes find are sorted.
     """
     count = None if walk.query.limit is None else walk.query.limit + 1
-    near = _Tested.of(walk, count, NEAR, true())
-    missing = not_(near.is_enough) if near else true()
-    probes = probes_of(walk.others, missing)
-    if not probes:
+    probed = [filter_ for filter_ in walk.others if not filter_.columns or filter_.lookups()]
+    if not probed:
         return walk.first(count)
-    missing = and_(missing, *(not_(probe.is_few) for probe in probes))
-    far = _Tested.of(walk, count, FAR, missing)
-    parts = [_only_if(probe.is_few, _of_probe(walk, probe, count)) for probe in probes]
-    parts += [_only_if(tested.is_enough, tested.found) for tested in (near, far) if tested]
+    one = walk.in_one_piece()
+    near = _Tested.of(one, count, NEAR, true())
+    more = near and _Tested.of(one, count, MORE, and_(not_(near.is_enough), near.count >= SOME), narrowed=True)
+    missing = and_(true(), *(not_(tested.is_enough) for tested in (near, more) if tested))
+    probes = probes_of(one.others, missing)
+    missing = _said_once(and_(missing, *(not_(probe.is_few) for probe in probes)))
+    far = _Tested.of(one, count, FAR, missing, narrowed=True) if probes else None
     last = and_(missing, not_(far.is_enough)) if far else missing
-    return union_all(*parts, _only_if(last, _of_all(walk, probes, count)))
+    parts = [_only_if(tested.is_enough, tested.found) for tested in (near, more, far) if tested]
+    parts += [_only_if(probe.is_few, _of_probe(one, probe, count)) for probe in probes]
+    everything = _of_all(one, probes, count) if probes else walk.first(count).subquery()
+    return union_all(*parts, _only_if(last, everything))
 
 
 @dataclass(frozen=True)
@@ -125,8 +136,15 @@ class _Tested:
     found: FromClause
     is_enough: ColumnElement[bool]
 
+    @property
+    def count(self) -> ColumnElement[int]:
+        """How many pass, up to a page."""
+        return _count(self.found)
+
     @classmethod
-    def of(cls, walk: Walk, count: int | None, most: int, needed: ColumnElement[bool]) -> "_Tested | None":
+    def of(
+        cls, walk: Walk, count: int | None, most: int, needed: ColumnElement[bool], *, narrowed: bool = False
+    ) -> "_Tested | None":
         """Return them; `None` where an index cannot say which come first, or the list has no end.
 
         Args:
@@ -134,22 +152,31 @@ class _Tested:
             count: how many fill the page.
             most: how many to test, or `PAGES` if that is more.
             needed: when to do it at all.
+            narrowed: whether those that the columns exclude do not count: they cost little.
         """
         if count is None or not walk.is_indexed:
             return None
         most = max(most, PAGES * count)
-        window = walk.window(most).where(needed).subquery("first")
-        tests = [filter_.test(window) for filter_ in walk.others]
-        found = select(window.c.subscription_id).where(*tests).order_by(*walk.order(window)).limit(count).cte()
-        are_all = _count(walk.window(most).where(needed).subquery("first")) < most
-        return cls(found, and_(needed, or_(_count(found) >= count, are_all)))
+        columns = [filter_ for filter_ in walk.others if filter_.columns] if narrowed else []
+        window = walk.window(most, *(filter_.test(subscriptions) for filter_ in columns)).where(needed)
+        first = window.subquery("first")
+        tests = [filter_.test(first) for filter_ in walk.others if filter_ not in columns]
+        found = select(first.c.subscription_id).where(*tests).order_by(*walk.order(first)).limit(count).cte()
+        are_all = _count(window.subquery("first")) < most
+        return cls(found, _said_once(and_(needed, or_(_count(found) >= count, are_all))))
 
 
 def _of_probe(walk: Walk, probe: Probe, count: int | None) -> FromClause:
-    """Return the first of the few that a probe found."""
+    """Return the first of the few that a probe found: in order, so that no more than needed are looked into."""
+    others = [filter_ for filter_ in walk.filters if filter_ is not probe.filter]
+    columns = [filter_.test(subscriptions) for filter_ in others if filter_.columns]
+    inside = [filter_ for filter_ in others if not filter_.columns]
     is_found = subscriptions.c.subscription_id == any_(probe.ids)
-    tests = [filter_.test(subscriptions) for filter_ in walk.filters if filter_ is not probe.filter]
-    return walk.sorted(count, is_found, *tests).subquery()
+    if not inside:
+        return walk.sorted(count, is_found, *columns).subquery()
+    few = walk.sorted(None, is_found, *columns).offset(0).subquery("few")
+    tests = [filter_.test(few) for filter_ in inside]
+    return select(few.c.subscription_id).where(*tests).order_by(*walk.order(few)).limit(count).subquery()
 
 
 def _of_all(walk: Walk, probes: Sequence[Probe], count: int | None) -> FromClause:
@@ -164,6 +191,11 @@ def _of_all(walk: Walk, probes: Sequence[Probe], count: int | None) -> FromClaus
 def _only_if(condition: ColumnElement[bool], found: FromClause) -> Select[Any]:
     """Return the ids of what was found; it is not looked for where the condition does not hold."""
     return select(found.c.subscription_id).where(condition)
+
+
+def _said_once(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return a condition that others are made of: a statement that spelled it out in each would take long to plan."""
+    return select(select(condition.label("holds")).cte().c.holds).scalar_subquery()
 
 
 def _count(of: FromClause) -> ColumnElement[int]:

@@ -1,6 +1,7 @@
 """The filters on values of resource types as SQL: to test a subscription, and to find blocks by the index of values."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,16 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from orchestrator_dagster.db.tables import subscription_instance_relations, subscription_instances
 from orchestrator_dagster.domain.value_filter import RANGES, ValueFilter, ValueTest
 
+# An alias of a table takes longer to make than all that is done with it here
+_ROOT: FromClause = subscription_instances.alias("root")
+_BLOCK: FromClause = subscription_instances.alias("block")
+
+
+@cache
+def relation_below(number: int) -> FromClause:
+    """Return the relations of blocks so many blocks below that of the subscription, under a name of their own."""
+    return subscription_instance_relations.alias(f"relation_{number}")
+
 
 def has_value(wanted: ValueFilter, subscription: FromClause) -> ColumnElement[bool]:
     """Return the condition that a subscription has a block with a value.
@@ -36,19 +47,19 @@ def has_value(wanted: ValueFilter, subscription: FromClause) -> ColumnElement[bo
         wanted: where and what the value is.
         subscription: what has the `subscription_id`.
     """
-    root = blocks = subscription_instances.alias()
-    joined: FromClause = root
-    for attribute in wanted.attributes[1:]:
-        relation, below = subscription_instance_relations.alias(), subscription_instances.alias()
-        holds = and_(relation.c.in_use_by_id == blocks.c.subscription_instance_id, relation.c.attribute == attribute)
-        is_held = below.c.subscription_instance_id == relation.c.depends_on_id
-        joined, blocks = joined.join(relation, holds).join(below, is_held), below
+    blocks, joined, held = _ROOT, _ROOT, _ROOT.c.subscription_instance_id
+    for number, attribute in enumerate(wanted.attributes[1:]):
+        relation = relation_below(number)
+        is_of = and_(relation.c.in_use_by_id == held, relation.c.attribute == attribute)
+        joined, blocks, held = joined.join(relation, is_of), _BLOCK, relation.c.depends_on_id
+    if blocks is not _ROOT:
+        joined = joined.join(blocks, blocks.c.subscription_instance_id == held)
     statement = (
-        select(root.c.subscription_id)
+        select(_ROOT.c.subscription_id)
         .select_from(joined)
         .where(
-            root.c.subscription_id == subscription.c.subscription_id,
-            root.c.attribute == wanted.attributes[0],
+            _ROOT.c.subscription_id == subscription.c.subscription_id,
+            _ROOT.c.attribute == wanted.attributes[0],
             *(_passes(blocks, wanted.resource_type, test) for test in wanted.tests),
         )
     )

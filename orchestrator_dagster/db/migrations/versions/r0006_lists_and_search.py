@@ -15,9 +15,15 @@ depends_on = None
 SCHEMA = "orchestrator"
 
 # Each list has an index in its own order. A date that is not there counts as later than all others, in the index too:
-# so the next page of a list that is sorted by it starts in the index where the last one ended.
+# so the next page of a list that is sorted by it starts in the index where the last one ended. An index takes no text
+# of any length, hence the beginning of the description.
 INDEXES = {
-    "ix_subscriptions_product_id_created_at_subscription_id": ("product_id", "created_at", "subscription_id"),
+    "ix_subscriptions_product_id_status_created_at_subscription_id": (
+        "product_id",
+        "status",
+        "created_at",
+        "subscription_id",
+    ),
     "ix_subscriptions_customer_id_created_at_subscription_id": ("customer_id", "created_at", "subscription_id"),
     "ix_subscriptions_status_created_at_subscription_id": ("status", "created_at", "subscription_id"),
     "ix_subscriptions_start_date": (
@@ -28,6 +34,7 @@ INDEXES = {
         sa.text("coalesce(end_date, 'infinity'::timestamp with time zone)"),
         "subscription_id",
     ),
+    "ix_subscriptions_description": (sa.text('"left"(description, 100)'), "subscription_id"),
 }
 REPLACED = {
     "ix_subscriptions_product_id": "product_id",
