@@ -131,7 +131,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from orchestrator_dagster.db.catalogue_plan import CataloguePlan
+    from orchestrator_dagster.db.catalogue.plan import CataloguePlan
     from orchestrator_dagster.domain import (
         SUBSCRIPTION_MODEL_REGISTRY,
         ProductBlockModel,

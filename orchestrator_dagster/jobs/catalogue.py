@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 
-from orchestrator_dagster.db import catalogue as stored
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declared_catalogue
-from orchestrator_dagster.db.catalogue_listing import CatalogueListing, list_catalogue
-from orchestrator_dagster.db.catalogue_plan import CataloguePlan
-from orchestrator_dagster.db.catalogue_record import newest_fingerprint
+from orchestrator_dagster.db.catalogue import following as stored
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue, declared_catalogue
+from orchestrator_dagster.db.catalogue.listing import CatalogueListing, list_catalogue
+from orchestrator_dagster.db.catalogue.plan import CataloguePlan
+from orchestrator_dagster.db.catalogue.record import newest_fingerprint
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.resources.database import Database
 

@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 from sqlalchemy import Engine, text
 
-from orchestrator_dagster.db import catalogue
+from orchestrator_dagster.db.catalogue import following as catalogue
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration

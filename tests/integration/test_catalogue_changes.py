@@ -15,8 +15,8 @@ import pytest
 from pydantic import Field
 from sqlalchemy import Connection, Engine, text
 
-from orchestrator_dagster.db import catalogue
-from orchestrator_dagster.db.catalogue_plan import CataloguePlan
+from orchestrator_dagster.db.catalogue import following as catalogue
+from orchestrator_dagster.db.catalogue.plan import CataloguePlan
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.db.subscriptions.history import subscription_as_of
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository

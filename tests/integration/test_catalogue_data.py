@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
-from orchestrator_dagster.db.catalogue_data import (
+from orchestrator_dagster.db.catalogue.data.operations import (
     ConvertField,
     FillField,
     Operation,
@@ -311,7 +311,7 @@ def test_blocks_come_to_functions_in_batches(
     count_statements: CountStatements,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orchestrator_dagster.db.catalogue_data_functions._BATCH", 3)
+    monkeypatch.setattr("orchestrator_dagster.db.catalogue.data.functions._BATCH", 3)
     _, node = a_node(store)
     ports = [a_port(store, node) for _ in range(4)]
     with count_statements(shared_engine) as statements:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection, Engine, text
 
-from orchestrator_dagster.db import catalogue
+from orchestrator_dagster.db.catalogue import following as catalogue
 from orchestrator_dagster.db.subscriptions.history import subscription_versions
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration

@@ -14,11 +14,17 @@ from orchestrator_dagster import (
     SubscriptionModel,
     Target,
 )
-from orchestrator_dagster.db.catalogue_comparison import differences
-from orchestrator_dagster.db.catalogue_data import ConvertField, FillField, RemoveField, RemoveLink, RenameField
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declared_catalogue
-from orchestrator_dagster.db.catalogue_difference import Difference, Verdict
-from orchestrator_dagster.db.catalogue_entries import Catalogue, shapes_from_json, shapes_to_json
+from orchestrator_dagster.db.catalogue.comparison import differences
+from orchestrator_dagster.db.catalogue.data.operations import (
+    ConvertField,
+    FillField,
+    RemoveField,
+    RemoveLink,
+    RenameField,
+)
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue, declared_catalogue
+from orchestrator_dagster.db.catalogue.difference import Difference, Verdict
+from orchestrator_dagster.db.catalogue.entries import Catalogue, shapes_from_json, shapes_to_json
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
 from orchestrator_dagster.domain.stored import Stored, StoredBlock
 

@@ -10,7 +10,7 @@ from annotated_types import Ge, Interval
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from typing_extensions import TypeAliasType
 
-from orchestrator_dagster.db.catalogue_types import allows_none, type_text, without_none
+from orchestrator_dagster.db.catalogue.types import allows_none, type_text, without_none
 from orchestrator_dagster.domain.stored import Stored
 
 

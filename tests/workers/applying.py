@@ -4,7 +4,7 @@ import sys
 from typing import Annotated
 
 from orchestrator_dagster import ProductBlockModel, SubscriptionModel
-from orchestrator_dagster.db import catalogue
+from orchestrator_dagster.db.catalogue import following as catalogue
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration
 from orchestrator_dagster.domain.stored import Stored, StoredBlock

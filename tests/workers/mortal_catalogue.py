@@ -12,7 +12,7 @@ from itertools import count
 
 from sqlalchemy import event
 
-from orchestrator_dagster.db.catalogue_data import FillField, RemoveLink, RenameField, RenameLink, apply_all
+from orchestrator_dagster.db.catalogue.data.operations import FillField, RemoveLink, RenameField, RenameLink, apply_all
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db import product_difference
+from orchestrator_dagster.db.catalogue import product_difference
 from orchestrator_dagster.db.subscriptions import customer_descriptions, history, lookup
 from orchestrator_dagster.db.subscriptions import metadata as metadata_of
 from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by

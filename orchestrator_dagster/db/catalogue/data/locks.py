@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Insert, column, insert, select, table, text
 from sqlalchemy.exc import OperationalError
 
-from orchestrator_dagster.db.catalogue_data_selection import Blocks, owners_of
+from orchestrator_dagster.db.catalogue.data.selection import Blocks, owners_of
 from orchestrator_dagster.db.tables import products, subscriptions
 from orchestrator_dagster.errors import CatalogueBusyError
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator_dagster.db.catalogue_data import (
+from orchestrator_dagster.db.catalogue.data.operations import (
     ConvertField,
     FillField,
     RemoveField,
@@ -12,13 +12,13 @@ from orchestrator_dagster.db.catalogue_data import (
     RenameField,
     RenameLink,
 )
-from orchestrator_dagster.db.catalogue_difference import ChangeKind, Difference, Differences, Effect, Verdict
-from orchestrator_dagster.db.catalogue_entries import FieldShape, FieldShapes, LinkShape, Statuses, ValueShape
-from orchestrator_dagster.db.catalogue_models import FieldModels, LinkModel, ValueModel, earlier_names_of
-from orchestrator_dagster.db.catalogue_questions import FieldContent, UnfitLinks
-from orchestrator_dagster.db.catalogue_renames import Names
-from orchestrator_dagster.db.catalogue_types import without_none
-from orchestrator_dagster.db.catalogue_values import FieldValues
+from orchestrator_dagster.db.catalogue.difference import ChangeKind, Difference, Differences, Effect, Verdict
+from orchestrator_dagster.db.catalogue.entries import FieldShape, FieldShapes, LinkShape, Statuses, ValueShape
+from orchestrator_dagster.db.catalogue.models import FieldModels, LinkModel, ValueModel, earlier_names_of
+from orchestrator_dagster.db.catalogue.questions import FieldContent, UnfitLinks
+from orchestrator_dagster.db.catalogue.renames import Names
+from orchestrator_dagster.db.catalogue.types import without_none
+from orchestrator_dagster.db.catalogue.values import FieldValues
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.stored import NO_FILL, StoredBlock
 from orchestrator_dagster.errors import ModelError

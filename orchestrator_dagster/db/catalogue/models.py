@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
-from orchestrator_dagster.db.catalogue_entries import LinkShape, ValueShape
-from orchestrator_dagster.db.catalogue_values import FieldValues
+from orchestrator_dagster.db.catalogue.entries import LinkShape, ValueShape
+from orchestrator_dagster.db.catalogue.values import FieldValues
 from orchestrator_dagster.domain.block import ProductBlockModel
 from orchestrator_dagster.domain.fields import BlockField, fields_of
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle, base_type_of, lookup_specialized_type

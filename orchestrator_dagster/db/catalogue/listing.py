@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.catalogue_entries import Catalogue, FieldShapes, shapes_to_json
-from orchestrator_dagster.db.catalogue_record import AppliedCatalogue, newest_applied
-from orchestrator_dagster.db.catalogue_rows import read_catalogue
+from orchestrator_dagster.db.catalogue.entries import Catalogue, FieldShapes, shapes_to_json
+from orchestrator_dagster.db.catalogue.record import AppliedCatalogue, newest_applied
+from orchestrator_dagster.db.catalogue.rows import read_catalogue
 from orchestrator_dagster.db.products import ProductRow, all_products
 
 

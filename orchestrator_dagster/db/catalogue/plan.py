@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from orchestrator_dagster.db.catalogue_comparison import differences
-from orchestrator_dagster.db.catalogue_data import Operation
-from orchestrator_dagster.db.catalogue_data_selection import Affected
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue
-from orchestrator_dagster.db.catalogue_difference import ChangeKind, Difference, Effect, Verdict
-from orchestrator_dagster.db.catalogue_record import AppliedCatalogue, applied_ahead_of, newest_fingerprint
-from orchestrator_dagster.db.catalogue_rows import read_catalogue
+from orchestrator_dagster.db.catalogue.comparison import differences
+from orchestrator_dagster.db.catalogue.data.operations import Operation
+from orchestrator_dagster.db.catalogue.data.selection import Affected
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue
+from orchestrator_dagster.db.catalogue.difference import ChangeKind, Difference, Effect, Verdict
+from orchestrator_dagster.db.catalogue.record import AppliedCatalogue, applied_ahead_of, newest_fingerprint
+from orchestrator_dagster.db.catalogue.rows import read_catalogue
 
 _DESCRIPTIONS = text("""
     SELECT subscription_id, description

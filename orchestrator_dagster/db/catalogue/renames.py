@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue
-from orchestrator_dagster.db.catalogue_entries import (
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue
+from orchestrator_dagster.db.catalogue.entries import (
     BlockEntry,
     Catalogue,
     FieldShape,
@@ -13,7 +13,7 @@ from orchestrator_dagster.db.catalogue_entries import (
     LinkShape,
     ProductEntry,
 )
-from orchestrator_dagster.db.catalogue_models import FieldModels, earlier_names_of
+from orchestrator_dagster.db.catalogue.models import FieldModels, earlier_names_of
 
 Names = Mapping[str, str]
 """New names by old ones."""

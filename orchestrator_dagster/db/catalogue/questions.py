@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, TextClause, text
 
-from orchestrator_dagster.db.catalogue_data_selection import Affected, blocks_holding, count_affected
-from orchestrator_dagster.db.catalogue_entries import LinkShape
+from orchestrator_dagster.db.catalogue.data.selection import Affected, blocks_holding, count_affected
+from orchestrator_dagster.db.catalogue.entries import LinkShape
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 

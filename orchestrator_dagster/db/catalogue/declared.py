@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from orchestrator_dagster.db.catalogue_entries import BlockEntry, Catalogue, ProductEntry, WorkflowEntry, fingerprint
-from orchestrator_dagster.db.catalogue_models import (
+from orchestrator_dagster.db.catalogue.entries import BlockEntry, Catalogue, ProductEntry, WorkflowEntry, fingerprint
+from orchestrator_dagster.db.catalogue.models import (
     BlockType,
     FieldModels,
     LinkModel,
@@ -20,7 +20,7 @@ from orchestrator_dagster.db.catalogue_models import (
     roots_of,
     variants_of,
 )
-from orchestrator_dagster.db.catalogue_values import FieldValues
+from orchestrator_dagster.db.catalogue.values import FieldValues
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration, ProductDeclaration, WorkflowDeclaration
 from orchestrator_dagster.domain.fields import ValueField, fields_of
 from orchestrator_dagster.errors import ConfigurationError, ModelError

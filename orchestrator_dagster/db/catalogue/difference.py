@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator_dagster.db.catalogue_data import Operation
-from orchestrator_dagster.db.catalogue_questions import Question
+from orchestrator_dagster.db.catalogue.data.operations import Operation
+from orchestrator_dagster.db.catalogue.questions import Question
 
 
 class ChangeKind(StrEnum):

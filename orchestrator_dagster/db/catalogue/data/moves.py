@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Result, column, insert, select, table
 
-from orchestrator_dagster.db import catalogue_data_statements as statements
-from orchestrator_dagster.db.catalogue_data_history import Lists, note_paths, write_versions
-from orchestrator_dagster.db.catalogue_data_locks import moved_subscriptions
-from orchestrator_dagster.db.catalogue_data_selection import Blocks, ids_of
+from orchestrator_dagster.db.catalogue.data import statements
+from orchestrator_dagster.db.catalogue.data.history import Lists, note_paths, write_versions
+from orchestrator_dagster.db.catalogue.data.locks import moved_subscriptions
+from orchestrator_dagster.db.catalogue.data.selection import Blocks, ids_of
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.db.tables import product_blocks, subscription_instances

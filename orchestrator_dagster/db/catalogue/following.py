@@ -2,16 +2,16 @@
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.catalogue_comparison import differences
-from orchestrator_dagster.db.catalogue_data import apply_all
-from orchestrator_dagster.db.catalogue_data_locks import patient
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue, declared_catalogue
-from orchestrator_dagster.db.catalogue_entries import Catalogue, LinkShape
-from orchestrator_dagster.db.catalogue_plan import CataloguePlan, make_plan
-from orchestrator_dagster.db.catalogue_record import applied_ahead_of, newest_fingerprint, record_applied
-from orchestrator_dagster.db.catalogue_renames import Renames, renames_to_do
-from orchestrator_dagster.db.catalogue_rows import read_catalogue, rename_rows, write_catalogue
-from orchestrator_dagster.db.catalogue_statements import LOCK
+from orchestrator_dagster.db.catalogue.comparison import differences
+from orchestrator_dagster.db.catalogue.data.locks import patient
+from orchestrator_dagster.db.catalogue.data.operations import apply_all
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue, declared_catalogue
+from orchestrator_dagster.db.catalogue.entries import Catalogue, LinkShape
+from orchestrator_dagster.db.catalogue.plan import CataloguePlan, make_plan
+from orchestrator_dagster.db.catalogue.record import applied_ahead_of, newest_fingerprint, record_applied
+from orchestrator_dagster.db.catalogue.renames import Renames, renames_to_do
+from orchestrator_dagster.db.catalogue.rows import read_catalogue, rename_rows, write_catalogue
+from orchestrator_dagster.db.catalogue.statements import LOCK
 from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.catalogue import CatalogueDeclaration
 from orchestrator_dagster.errors import CatalogueRefusedError, ConfigurationError

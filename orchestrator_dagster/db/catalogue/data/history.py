@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
-from orchestrator_dagster.db import catalogue_data_statements as statements
+from orchestrator_dagster.db.catalogue.data import statements
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.subscriptions.writer import Author
 

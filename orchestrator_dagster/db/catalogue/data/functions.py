@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from orchestrator_dagster.db import catalogue_data_statements as statements
+from orchestrator_dagster.db.catalogue.data import statements
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.stored import StoredBlock

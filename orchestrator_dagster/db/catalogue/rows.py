@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause
 
-from orchestrator_dagster.db import catalogue_statements as statements
-from orchestrator_dagster.db.catalogue_entries import (
+from orchestrator_dagster.db.catalogue import statements
+from orchestrator_dagster.db.catalogue.entries import (
     BlockEntry,
     Catalogue,
     ProductEntry,
@@ -14,7 +14,7 @@ from orchestrator_dagster.db.catalogue_entries import (
     shapes_from_json,
     shapes_to_json,
 )
-from orchestrator_dagster.db.catalogue_renames import Renames
+from orchestrator_dagster.db.catalogue.renames import Renames
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from enum import StrEnum
 from typing import Any
 
-from orchestrator_dagster.db.catalogue_data import RemoveBlock
-from orchestrator_dagster.db.catalogue_declared import DeclaredCatalogue
-from orchestrator_dagster.db.catalogue_difference import ChangeKind, Difference, Differences, Effect, Verdict
-from orchestrator_dagster.db.catalogue_entries import Catalogue, ProductEntry
-from orchestrator_dagster.db.catalogue_fields import (
+from orchestrator_dagster.db.catalogue.data.operations import RemoveBlock
+from orchestrator_dagster.db.catalogue.declared import DeclaredCatalogue
+from orchestrator_dagster.db.catalogue.difference import ChangeKind, Difference, Differences, Effect, Verdict
+from orchestrator_dagster.db.catalogue.entries import Catalogue, ProductEntry
+from orchestrator_dagster.db.catalogue.fields import (
     Holder,
     field_differences,
     link_renames,
     value_name_differences,
 )
-from orchestrator_dagster.db.catalogue_models import LinkModel
-from orchestrator_dagster.db.catalogue_questions import SubscriptionsTo
-from orchestrator_dagster.db.catalogue_renames import Renames, renamed, renames_to_do
+from orchestrator_dagster.db.catalogue.models import LinkModel
+from orchestrator_dagster.db.catalogue.questions import SubscriptionsTo
+from orchestrator_dagster.db.catalogue.renames import Renames, renamed, renames_to_do
 from orchestrator_dagster.db.exact_json import same_json
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.product import ProductLifecycle

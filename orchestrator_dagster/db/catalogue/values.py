@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from orchestrator_dagster.db.catalogue_types import allows_none, type_text
+from orchestrator_dagster.db.catalogue.types import allows_none, type_text
 from orchestrator_dagster.db.exact_json import same_json
 from orchestrator_dagster.domain.fields import ValueField
 from orchestrator_dagster.domain.stored import NO_FILL, StoredBlock

@@ -13,12 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db import catalogue_data_moves as moves
-from orchestrator_dagster.db import catalogue_data_selection as selection
-from orchestrator_dagster.db.catalogue_data_functions import Rewrite, rewrite_values
-from orchestrator_dagster.db.catalogue_data_history import Lists
-from orchestrator_dagster.db.catalogue_data_locks import PATIENCE, lock_subscriptions, patient
-from orchestrator_dagster.db.catalogue_data_selection import Affected, Blocks
+from orchestrator_dagster.db.catalogue.data import moves, selection
+from orchestrator_dagster.db.catalogue.data.functions import Rewrite, rewrite_values
+from orchestrator_dagster.db.catalogue.data.history import Lists
+from orchestrator_dagster.db.catalogue.data.locks import PATIENCE, lock_subscriptions, patient
+from orchestrator_dagster.db.catalogue.data.selection import Affected, Blocks
 from orchestrator_dagster.db.subscriptions.writer import Author
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.stored import Fill, StoredBlock

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from orchestrator_dagster.db.catalogue_models import BlockType, children_of, name_of, roots_of, variants_of
+from orchestrator_dagster.db.catalogue.models import BlockType, children_of, name_of, roots_of, variants_of
 from orchestrator_dagster.domain.subscription import SubscriptionModel
 
 # The product, and the blocks of the given names, whether they belong to the product or not.

@@ -1,0 +1,1 @@
+"""The catalogue in Postgres, and how it follows the code."""
