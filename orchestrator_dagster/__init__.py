@@ -248,7 +248,7 @@ if TYPE_CHECKING:
     from orchestrator_dagster.resources.database import Database
 else:
     _NAMES = {
-        "db.catalogue_plan": "CataloguePlan",
+        "db.catalogue.plan": "CataloguePlan",
         "domain": "SUBSCRIPTION_MODEL_REGISTRY ProductBlockModel SubscriptionLifecycle SubscriptionModel",
         "domain.context_cache": "cache_subscription_models",
         "domain.customer_description": (

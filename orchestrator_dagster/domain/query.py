@@ -86,7 +86,8 @@ class SubscriptionQuery:
         where: values of resource types by path, `{"node.node_name": "ams-core-1"}` or
             `{"port.vlan": {">=": 100, "<": 200}}`: a path names the attributes of the model from the subscription
             down, without the places in lists and on into the blocks of other subscriptions, and then the resource type.
-        sort: a column of the subscription; `-` before it for descending. Those without a date come after all others.
+        sort: a column of the subscription; `-` before it for descending. Those without a date come after all others; of
+            a description the first 100 characters count.
         limit: how many at most.
         after: where to go on: `Page.next` of the page before, which had the same sort.
 

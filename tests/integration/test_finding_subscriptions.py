@@ -322,6 +322,16 @@ class TestOrder:
         assert len(store.find(sort=sort, **filters)) > 3
         assert pages(store, 3, sort=sort, **filters) == store.find(sort=sort, **filters)
 
+    def test_of_long_descriptions_the_beginning_counts(self, store: StoredSubscriptions, node: UUID) -> None:
+        beginnings = ["b" * 100, "a" * 100, "b" * 100, "é" * 3000, "b" * 99]
+        for number, beginning in enumerate(beginnings):
+            store.add(node, description=f"{beginning}{9 - number}")
+        whole = store.find(sort="description")
+        keys = [(row.description[:100], row.subscription_id) for row in whole if row.description < "c"]
+        assert keys == sorted(keys)
+        assert pages(store, 1, sort="description") == whole
+        assert pages(store, 2, sort="-description") == whole[::-1]
+
     def test_the_last_page_says_that_nothing_follows(self, store: StoredSubscriptions, node: UUID) -> None:
         store.add(node), store.add(node)
         assert store.find(limit=2).next is None
