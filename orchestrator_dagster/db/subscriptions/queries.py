@@ -94,7 +94,15 @@ def _statement(walk: Walk) -> Select[Any]:
 
 
 def _found(walk: Walk) -> SelectBase:
-    """Return what selects the subscriptions of the page.
+    """Return what selects the subscriptions of the page."""
+    count = None if walk.query.limit is None else walk.query.limit + 1
+    if any(not filter_.columns or filter_.lookups() for filter_ in walk.others):
+        return _step_by_step(walk, count)
+    return walk.first(count)
+
+
+def _step_by_step(walk: Walk, count: int | None) -> SelectBase:
+    """Return what selects the first that pass, where many or few may.
 
     Nobody knows before how many subscriptions have a value or a word, least of all Postgres: its statistics say little
     of what is inside of documents. If many have it, those that come first in the order of the list are found by testing
@@ -106,10 +114,6 @@ def _found(walk: Walk) -> SelectBase:
     4. if there are more, many of the first ones are tested, which nearly always are enough then;
     5. and if they are not, since those that have it come last, all that the indexes find are sorted.
     """
-    count = None if walk.query.limit is None else walk.query.limit + 1
-    probed = [filter_ for filter_ in walk.others if not filter_.columns or filter_.lookups()]
-    if not probed:
-        return walk.first(count)
     one = walk.in_one_piece()
     near = _Tested.of(one, count, NEAR, true())
     more = near and _Tested.of(one, count, MORE, and_(not_(near.is_enough), near.count >= SOME), narrowed=True)
