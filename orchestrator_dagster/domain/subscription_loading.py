@@ -1,6 +1,8 @@
 """How subscriptions become models again: one, many, all, or one as it was."""
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from math import ceil
@@ -82,11 +84,12 @@ class LoadedModel(DomainModel):
         ids = [subscription_id_of(given) for given in subscription_ids]
         models = {known_id: context_cache.cached(cls, known_id) for known_id in ids}
         for batch in batches([known_id for known_id, model in models.items() if model is None]):
-            records = current_repository().load_subscriptions(batch)
-            for known_id in batch:
-                if known_id not in records:
-                    raise SubscriptionNotFoundError(known_id)
-                models[known_id] = cls._remembered(records[known_id])
+            with _garbage_left():
+                records = current_repository().load_subscriptions(batch)
+                for known_id in batch:
+                    if known_id not in records:
+                        raise SubscriptionNotFoundError(known_id)
+                    models[known_id] = cls._remembered(records[known_id])
         return [cast("Self", models[known_id]) for known_id in ids]
 
     @classmethod
@@ -216,6 +219,18 @@ class LoadedModel(DomainModel):
         except ValidationError as error:
             error.add_note(f"in subscription {data['subscription_id']}")
             raise
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Don't look for garbage meanwhile: what is loaded stays, and to look through all there is takes as long again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _refuse_unknown(model: type[DomainModel], record: SubscriptionRecord) -> None:

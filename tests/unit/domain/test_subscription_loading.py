@@ -1,5 +1,6 @@
 """Loading many subscriptions from any store, and each of them once."""
 
+import gc
 from uuid import UUID, uuid4
 
 import pytest
@@ -50,6 +51,22 @@ def test_any_number_of_ids_makes_five_batches_at_most(count: int, statements: in
     found = list(batches(ids))
     assert len(found) == statements
     assert [one for batch in found for one in batch] == ids
+
+
+def test_garbage_is_looked_for_again_after_many_were_loaded(repository: MemoryRepository) -> None:
+    with pytest.raises(SubscriptionNotFoundError):
+        LampService.from_subscriptions([uuid4()])
+    assert gc.isenabled()
+
+
+def test_garbage_that_nobody_looks_for_is_left(repository: MemoryRepository) -> None:
+    gc.disable()
+    try:
+        with pytest.raises(SubscriptionNotFoundError):
+            LampService.from_subscriptions([uuid4()])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 class TestCache:
