@@ -28,7 +28,7 @@ import click
 from examples.definitions import orchestrator
 from examples.services import ServiceError, Services, end_leftovers
 from orchestrator_dagster import OrchestratorError
-from orchestrator_dagster.db.catalogue import apply
+from orchestrator_dagster.db.catalogue.following import apply
 from orchestrator_dagster.db.engine import dispose_engine, engine_for
 from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.db.server import EmbeddedServer, EmbeddedServerError
