@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo dev test lint types pytest test-lowest bench bench-soak bench-scale clean
+.PHONY: demo dev test lint types pytest browser test-lowest bench bench-soak bench-scale clean
 
 demo: $(VENV)/.installed  ## drive the example's products through their whole life
 	$(BIN)/python -m examples.demo
@@ -22,6 +22,18 @@ types: $(VENV)/.installed
 pytest: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
 
+browser:  ## install Chromium, without which the tests in a browser are skipped (Debian, as root)
+	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium)
+
+life: $(VENV)/.installed  ## the life of processes against a model, for longer than in the suite
+	LIFE=long $(BIN)/pytest --timeout=3600 tests/integration/test_life_of_processes.py
+
+kill-matrix: $(VENV)/.installed  ## workers killed at every point of every step, of workflows of every shape
+	KILL_MATRIX=whole $(BIN)/pytest tests/acceptance/test_kill_matrix.py
+
+chaos: $(VENV)/.installed  ## 300 processes while Postgres is restarted and workers are killed
+	CHAOS_PROCESSES=300 $(BIN)/pytest -s tests/chaos
+
 test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --upgrade pip uv
@@ -33,6 +45,9 @@ bench: $(VENV)/.installed bench-scale  ## both benchmarks (see benchmarks/README
 
 bench-scale: $(VENV)/.installed  ## load, save, find and change subscriptions, up to a million of them (see docs/scale.md)
 	$(BIN)/python -m benchmarks.scale
+
+bench-suspended: $(VENV)/.installed  ## 10,000 suspended processes: what they hold, and what going on with one takes
+	$(BIN)/python -m benchmarks.suspended
 
 bench-soak: $(VENV)/.installed  ## 10,000 processes, and what memory they leave behind
 	$(BIN)/python -m benchmarks --only soak

@@ -17,6 +17,10 @@ __all__ = [
     "WF_USABLE_MAP",
     "WF_USABLE_WHILE_OUT_OF_SYNC",
     "Assignee",
+    "AuthContext",
+    "CallbackBodyError",
+    "CallbackNotFoundError",
+    "CallbackRefusedError",
     "CatalogueBusyError",
     "CatalogueDataError",
     "CataloguePlan",
@@ -25,6 +29,8 @@ __all__ = [
     "CustomerDescription",
     "Database",
     "DefinitionError",
+    "Ending",
+    "EnginePausedError",
     "FieldError",
     "FormGenerator",
     "FormPage",
@@ -33,13 +39,17 @@ __all__ = [
     "InjectionError",
     "InputError",
     "Launch",
+    "LazyWorkflowInstance",
     "LifecycleError",
     "LifecycleValidationMode",
     "ModelError",
+    "NotAuthorizedError",
     "NotFoundError",
     "Orchestrator",
     "OrchestratorError",
+    "PredicateContext",
     "Process",
+    "ProcessBusyError",
     "ProcessFailureError",
     "ProcessNotFoundError",
     "ProcessStateError",
@@ -55,10 +65,14 @@ __all__ = [
     "QueryError",
     "RefusalError",
     "RelationsOutOfSyncError",
+    "RetrySchedule",
+    "RunPredicateFail",
+    "RunPredicatePass",
     "Session",
     "StaleCustomerDescriptionError",
     "StaleDataError",
     "StartConditionError",
+    "StartPredicateError",
     "State",
     "Step",
     "StepList",
@@ -78,14 +92,21 @@ __all__ = [
     "SubscriptionStatusError",
     "Subscriptions",
     "Target",
+    "Wait",
+    "WaitKind",
     "Workflow",
+    "WorkflowImportError",
     "WorkflowNotFoundError",
     "__version__",
+    "abort",
     "activate_subscription",
+    "awaiting_callbacks_exist",
     "begin",
     "build_domain_model",
     "build_extended_domain_model",
     "cache_subscription_models",
+    "callback_app",
+    "callback_step",
     "conditional",
     "create_subscription",
     "create_workflow",
@@ -93,7 +114,10 @@ __all__ = [
     "customer_descriptions",
     "done",
     "ensure_provisioning_status",
+    "finally_",
     "find_values_for_resource_types",
+    "focussteps",
+    "foreach",
     "get_subscription",
     "get_subscription_metadata",
     "get_subscriptions_on_product_table",
@@ -102,6 +126,9 @@ __all__ = [
     "inputstep",
     "migrate_subscription",
     "modify_workflow",
+    "no_uncompleted_instance",
+    "obsolete_step",
+    "parallel",
     "provision_subscription",
     "query_depends_on_subscriptions",
     "query_in_use_by_subscriptions",
@@ -112,10 +139,13 @@ __all__ = [
     "retrieve_node_subscriptions_by_name",
     "retrieve_subscription_by_subscription_instance_value",
     "retrystep",
+    "run_workflow",
     "save_customer_description",
     "save_subscription_metadata",
     "set_status",
     "step",
+    "step_group",
+    "steplens",
     "store_process_subscription",
     "task",
     "terminate_subscription",
@@ -127,6 +157,8 @@ __all__ = [
     "update_subscription_note",
     "update_subscription_status",
     "validate_workflow",
+    "wait_for",
+    "wait_until",
     "workflow",
 ]
 
@@ -138,6 +170,7 @@ if TYPE_CHECKING:
         SubscriptionLifecycle,
         SubscriptionModel,
     )
+    from orchestrator_dagster.domain.authorisation import AuthContext
     from orchestrator_dagster.domain.context_cache import cache_subscription_models
     from orchestrator_dagster.domain.customer_description import (
         CustomerDescription,
@@ -151,6 +184,13 @@ if TYPE_CHECKING:
     from orchestrator_dagster.domain.process import Assignee, ProcessStatus, StepStatus
     from orchestrator_dagster.domain.product import ProductLifecycle, ProductModel
     from orchestrator_dagster.domain.query import SubscriptionQuery
+    from orchestrator_dagster.domain.run_predicate import (
+        PredicateContext,
+        RunPredicateFail,
+        RunPredicatePass,
+        awaiting_callbacks_exist,
+        no_uncompleted_instance,
+    )
     from orchestrator_dagster.domain.state import FormGenerator, State
     from orchestrator_dagster.domain.stored import Stored, StoredBlock
     from orchestrator_dagster.domain.subscription_lookup import (
@@ -177,12 +217,17 @@ if TYPE_CHECKING:
         update_subscription_status,
     )
     from orchestrator_dagster.domain.target import Target
+    from orchestrator_dagster.domain.waiting import RetrySchedule, Wait, WaitKind
     from orchestrator_dagster.errors import (
+        CallbackBodyError,
+        CallbackNotFoundError,
+        CallbackRefusedError,
         CatalogueBusyError,
         CatalogueDataError,
         CatalogueRefusedError,
         ConfigurationError,
         DefinitionError,
+        EnginePausedError,
         FieldError,
         HistoryIncompleteError,
         HistoryNotFoundError,
@@ -190,8 +235,10 @@ if TYPE_CHECKING:
         InputError,
         LifecycleError,
         ModelError,
+        NotAuthorizedError,
         NotFoundError,
         OrchestratorError,
+        ProcessBusyError,
         ProcessFailureError,
         ProcessNotFoundError,
         ProcessStateError,
@@ -203,6 +250,7 @@ if TYPE_CHECKING:
         StaleCustomerDescriptionError,
         StaleDataError,
         StartConditionError,
+        StartPredicateError,
         SubscriptionBusyError,
         SubscriptionInUseError,
         SubscriptionNotFoundError,
@@ -210,20 +258,12 @@ if TYPE_CHECKING:
         SubscriptionNotUniqueError,
         SubscriptionOutOfSyncError,
         SubscriptionStatusError,
+        WorkflowImportError,
         WorkflowNotFoundError,
     )
     from orchestrator_dagster.forms.page import FormPage, SubmitFormPage
-    from orchestrator_dagster.jobs.process import Launch, Process
-    from orchestrator_dagster.jobs.session import Session
-    from orchestrator_dagster.jobs.start_conditions import (
-        TARGET_DEFAULT_USABLE_MAP,
-        WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS,
-        WF_BLOCKED_BY_PARENTS,
-        WF_USABLE_MAP,
-        WF_USABLE_WHILE_OUT_OF_SYNC,
-    )
-    from orchestrator_dagster.jobs.workflow import (
-        Workflow,
+    from orchestrator_dagster.jobs.decorators import (
+        Ending,
         create_workflow,
         modify_workflow,
         reconcile_workflow,
@@ -232,24 +272,44 @@ if TYPE_CHECKING:
         validate_workflow,
         workflow,
     )
+    from orchestrator_dagster.jobs.lazy_workflow import LazyWorkflowInstance
+    from orchestrator_dagster.jobs.process import Launch, Process
+    from orchestrator_dagster.jobs.process_access import Processes
+    from orchestrator_dagster.jobs.session import Session
+    from orchestrator_dagster.jobs.start_conditions import (
+        TARGET_DEFAULT_USABLE_MAP,
+        WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS,
+        WF_BLOCKED_BY_PARENTS,
+        WF_USABLE_MAP,
+        WF_USABLE_WHILE_OUT_OF_SYNC,
+    )
+    from orchestrator_dagster.jobs.workflow import Workflow
+    from orchestrator_dagster.ops.around import conditional, focussteps, steplens
     from orchestrator_dagster.ops.builtin_steps import (
+        abort,
         done,
         ensure_provisioning_status,
         init,
+        obsolete_step,
         resync,
         set_status,
         store_process_subscription,
         unsync,
         unsync_unchecked,
     )
-    from orchestrator_dagster.ops.step import Step, StepList, begin, conditional, inputstep, retrystep, step
+    from orchestrator_dagster.ops.shapes import finally_, foreach, parallel, step_group
+    from orchestrator_dagster.ops.step import Step, StepList, begin
+    from orchestrator_dagster.ops.step_decorators import inputstep, retrystep, step
+    from orchestrator_dagster.ops.waiting_steps import callback_step, run_workflow, wait_for, wait_until
     from orchestrator_dagster.orchestrator import Orchestrator, Product
-    from orchestrator_dagster.resources.access import Processes, Products, Subscriptions
+    from orchestrator_dagster.resources.access import Products, Subscriptions
     from orchestrator_dagster.resources.database import Database
+    from orchestrator_dagster.web.callbacks import callback_app
 else:
     _NAMES = {
         "db.catalogue.plan": "CataloguePlan",
         "domain": "SUBSCRIPTION_MODEL_REGISTRY ProductBlockModel SubscriptionLifecycle SubscriptionModel",
+        "domain.authorisation": "AuthContext",
         "domain.context_cache": "cache_subscription_models",
         "domain.customer_description": (
             "CustomerDescription customer_description customer_descriptions remove_customer_description "
@@ -260,6 +320,9 @@ else:
         "domain.process": "Assignee ProcessStatus StepStatus",
         "domain.product": "ProductLifecycle ProductModel",
         "domain.query": "SubscriptionQuery",
+        "domain.run_predicate": (
+            "PredicateContext RunPredicateFail RunPredicatePass awaiting_callbacks_exist no_uncompleted_instance"
+        ),
         "domain.state": "FormGenerator State",
         "domain.subscription_lookup": (
             "find_values_for_resource_types get_subscription get_subscriptions_on_product_table "
@@ -275,34 +338,46 @@ else:
         ),
         "domain.stored": "Stored StoredBlock",
         "domain.target": "Target",
+        "domain.waiting": "RetrySchedule Wait WaitKind",
         "errors": (
-            "CatalogueBusyError CatalogueDataError CatalogueRefusedError "
+            "CallbackBodyError CallbackNotFoundError CallbackRefusedError "
+            "CatalogueBusyError CatalogueDataError CatalogueRefusedError EnginePausedError NotAuthorizedError "
             "ConfigurationError DefinitionError FieldError HistoryIncompleteError HistoryNotFoundError "
             "InjectionError InputError LifecycleError ModelError NotFoundError OrchestratorError "
-            "ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError ProductStatusError "
+            "ProcessBusyError ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError "
+            "ProductStatusError "
             "QueryError RefusalError RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError "
-            "StartConditionError "
+            "StartConditionError StartPredicateError WorkflowImportError "
             "SubscriptionBusyError SubscriptionInUseError SubscriptionNotFoundError SubscriptionNotHeldError "
             "SubscriptionNotUniqueError SubscriptionOutOfSyncError SubscriptionStatusError WorkflowNotFoundError"
         ),
         "forms.page": "FormPage SubmitFormPage",
+        "jobs.decorators": (
+            "Ending create_workflow modify_workflow reconcile_workflow task terminate_workflow validate_workflow "
+            "workflow"
+        ),
+        "jobs.lazy_workflow": "LazyWorkflowInstance",
         "jobs.process": "Launch Process",
+        "jobs.process_access": "Processes",
         "jobs.session": "Session",
         "jobs.start_conditions": (
             "TARGET_DEFAULT_USABLE_MAP WF_BLOCKED_BY_IN_USE_BY_SUBSCRIPTIONS WF_BLOCKED_BY_PARENTS WF_USABLE_MAP "
             "WF_USABLE_WHILE_OUT_OF_SYNC"
         ),
-        "jobs.workflow": (
-            "Workflow create_workflow modify_workflow reconcile_workflow task terminate_workflow validate_workflow "
-            "workflow"
-        ),
+        "jobs.workflow": "Workflow",
+        "ops.around": "conditional focussteps steplens",
         "ops.builtin_steps": (
-            "done ensure_provisioning_status init resync set_status store_process_subscription unsync unsync_unchecked"
+            "abort done ensure_provisioning_status init obsolete_step resync set_status store_process_subscription "
+            "unsync unsync_unchecked"
         ),
-        "ops.step": "Step StepList begin conditional inputstep retrystep step",
+        "ops.shapes": "finally_ foreach parallel step_group",
+        "ops.step": "Step StepList begin",
+        "ops.step_decorators": "inputstep retrystep step",
+        "ops.waiting_steps": "callback_step run_workflow wait_for wait_until",
         "orchestrator": "Orchestrator Product",
-        "resources.access": "Processes Products Subscriptions",
+        "resources.access": "Products Subscriptions",
         "resources.database": "Database",
+        "web.callbacks": "callback_app",
     }
     _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 

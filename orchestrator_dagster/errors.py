@@ -2,6 +2,7 @@
 
 OrchestratorError
 ├── DefinitionError                 (TypeError)    code that declares something impossible
+│   └── WorkflowImportError         (ValueError)   a workflow is not where it was said to be
 ├── ConfigurationError              (RuntimeError) the installation: database, Dagster home, catalogue
 │   ├── CatalogueRefusedError                      the catalogue cannot follow the code as it is
 │   ├── CatalogueDataError                         stored data is in the way of the catalogue
@@ -14,7 +15,8 @@ OrchestratorError
 │   ├── WorkflowNotFoundError       (KeyError)
 │   ├── HistoryNotFoundError                       the subscription as of a version or moment
 │   │   └── HistoryIncompleteError                 it cannot be told from what the history holds
-│   └── ProcessNotFoundError        (KeyError)
+│   ├── ProcessNotFoundError        (KeyError)
+│   └── CallbackNotFoundError                      no process waits for it under that address
 ├── LifecycleError                  (ValueError)   a model and a lifecycle status do not fit
 ├── ModelError                      (ValueError)   a block or subscription that cannot be built or saved
 ├── QueryError                      (ValueError)   a filter, an order or a search that is not possible
@@ -23,7 +25,9 @@ OrchestratorError
 ├── SubscriptionNotUniqueError      (ValueError)   several subscriptions are found where one was asked for
 ├── InjectionError                  (ValueError)   a step's parameter cannot be filled
 │   └── StateKeyError               (KeyError)     because the state does not have it
-├── RefusalError                    (ValueError)   a process is not started, and nothing of it is kept
+├── RefusalError                    (ValueError)   what was asked for is not done, and nothing of it is kept
+│   ├── EnginePausedError                          nothing is started or goes on for now
+│   ├── NotAuthorizedError                         the user may not do it
 │   ├── InputError                                 wrong input, with the error of every field
 │   └── StartConditionError                        the subscription may not be worked on now
 │       ├── SubscriptionOutOfSyncError
@@ -31,16 +35,25 @@ OrchestratorError
 │       ├── RelationsOutOfSyncError
 │       ├── SubscriptionStatusError
 │       ├── ProductStatusError
-│       └── SubscriptionInUseError
+│       ├── SubscriptionInUseError
+│       └── StartPredicateError                    the workflow's own run predicate says no
 ├── SubscriptionNotHeldError        (ValueError)   a step touches the lock of another process
+├── CallbackBodyError               (ValueError)   what a callback brings cannot be stored
+├── BranchConflictError             (ValueError)   branches of a process wrote different values under one key
 ├── ProcessFailureError                            raised by a step, with details
+├── StepError                                      what makes a step fail that no code of its own raises
+│   ├── StepTimeoutError            (TimeoutError) it took longer than it may
+│   ├── CallbackTimeoutError        (TimeoutError) what it waits for did not come in time
+│   └── ChildProcessAbortedError                   the process that it started was aborted
 └── ProcessStateError               (ValueError)   the process cannot do that now
-    └── ProcessTakenOverError                      another run goes on with the process
+    ├── ProcessTakenOverError                      another run goes on with the process
+    ├── WorkflowEditedError                        its workflow was edited, and does not fit it any more
+    └── CallbackRefusedError                       the callback came too late, or a different one came before
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -58,6 +71,20 @@ class OrchestratorError(Exception):
 
 class DefinitionError(OrchestratorError, TypeError):
     """The definition is not possible."""
+
+
+class WorkflowImportError(DefinitionError, ValueError):
+    """A workflow that is named by its module cannot be imported.
+
+    Attributes:
+        workflow: name of the workflow.
+        module: name of the module.
+    """
+
+    def __init__(self, *, workflow: str, module: str, why: str) -> None:
+        self.workflow = workflow
+        self.module = module
+        super().__init__(f"Workflow {workflow} cannot be loaded: {why}")
 
 
 class ConfigurationError(OrchestratorError, RuntimeError):
@@ -163,6 +190,10 @@ class ProcessNotFoundError(NotFoundError, KeyError):
     def __init__(self, process_id: object) -> None:
         self.process_id = process_id
         super().__init__(f"Process {process_id} does not exist")
+
+
+class CallbackNotFoundError(NotFoundError):
+    """No process waits for a callback under that address."""
 
 
 class HistoryNotFoundError(NotFoundError):
@@ -288,6 +319,40 @@ class RefusalError(OrchestratorError, ValueError):
     """The process is not started."""
 
 
+class EnginePausedError(RefusalError):
+    """The engine is paused: nothing is started or goes on.
+
+    Attributes:
+        by: who paused it.
+        reason: why.
+    """
+
+    def __init__(self, *, by: str | None, reason: str | None) -> None:
+        self.by = by
+        self.reason = reason
+        who = f" by {by}" if by else ""
+        why = f": {reason}" if reason else ""
+        super().__init__(f"The engine is paused{who}{why}. Try again when it was resumed")
+
+
+class NotAuthorizedError(RefusalError):
+    """The user may not do that.
+
+    Attributes:
+        user: who wanted it.
+        action: what, as the reference calls it: `start_workflow`, `resume_workflow`, `retry_workflow`.
+        workflow: the name of the workflow.
+    """
+
+    _WORDS = {"start_workflow": "start", "resume_workflow": "resume", "retry_workflow": "retry"}
+
+    def __init__(self, *, user: str, action: str, workflow: str) -> None:
+        self.user = user
+        self.action = action
+        self.workflow = workflow
+        super().__init__(f"{user} is not authorized to {self._WORDS.get(action, action)} {workflow}")
+
+
 @dataclass(frozen=True)
 class FieldError:
     """What is wrong with one field of the input.
@@ -348,30 +413,40 @@ class StartConditionError(RefusalError):
 
     Attributes:
         workflow: the name of the workflow.
-        subscription_id: the subscription that was asked for.
+        subscription_id: the subscription that was asked for, where it is about one.
         reason: the reason's key, the same as in orchestrator-core, for translation.
     """
 
     reason = ""
 
-    def __init__(self, message: str, *, workflow: str, subscription_id: UUID) -> None:
+    def __init__(self, message: str, *, workflow: str, subscription_id: UUID | None) -> None:
         self.workflow = workflow
         self.subscription_id = subscription_id
         super().__init__(f"{workflow} cannot be started: {message}")
 
 
 class SubscriptionOutOfSyncError(StartConditionError):
-    """The subscription is held by a process, or out of sync."""
+    """The subscription is held by a process, or out of sync.
+
+    Attributes:
+        held_by: the process that holds it, if one does.
+        waits_for_it: whether that process would wait for the one that is to start, which can never go well.
+    """
 
     reason = "subscription.not_in_sync"
 
-    def __init__(self, *, workflow: str, subscription_id: UUID, held_by: UUID | None) -> None:
+    def __init__(
+        self, *, workflow: str, subscription_id: UUID, held_by: UUID | None, waits_for_it: bool = False
+    ) -> None:
         self.held_by = held_by
+        self.waits_for_it = waits_for_it
         message = (
             f"subscription {subscription_id} is held by process {held_by}"
             if held_by
             else f"subscription {subscription_id} is out of sync; validate or reconcile it first"
         )
+        if waits_for_it:
+            message += ", which starts this one and keeps what it holds until this one has ended"
         super().__init__(message, workflow=workflow, subscription_id=subscription_id)
 
 
@@ -453,6 +528,20 @@ class SubscriptionInUseError(StartConditionError):
         )
 
 
+class StartPredicateError(StartConditionError):
+    """The workflow's own run predicate does not allow another process now.
+
+    Attributes:
+        failure: what the predicate said.
+    """
+
+    reason = "workflow.run_predicate"
+
+    def __init__(self, *, workflow: str, failure: str) -> None:
+        self.failure = failure
+        super().__init__(failure, workflow=workflow, subscription_id=None)
+
+
 class SubscriptionNotHeldError(OrchestratorError, ValueError):
     """Only the process that holds a subscription may change its lock."""
 
@@ -463,8 +552,40 @@ class SubscriptionNotHeldError(OrchestratorError, ValueError):
         super().__init__(f"Subscription {subscription_id} is held by {holder}, not by this one")
 
 
+class BranchConflictError(OrchestratorError, ValueError):
+    """Two branches wrote different values under the same key.
+
+    Attributes:
+        key: the key of the state.
+        branches: the two branches.
+    """
+
+    def __init__(self, *, key: str, branches: tuple[str, str]) -> None:
+        self.key = key
+        self.branches = branches
+        super().__init__(
+            f"Branches {branches[0]} and {branches[1]} wrote different values under {key!r}; give each a key of its own"
+        )
+
+
 class ProcessStateError(OrchestratorError, ValueError):
     """The process cannot do that now."""
+
+
+class ProcessBusyError(ProcessStateError):
+    """Another run goes on with the process already."""
+
+    def __init__(self, *, process_id: UUID, why: str) -> None:
+        self.process_id = process_id
+        super().__init__(f"Process {process_id} {why}")
+
+
+class WorkflowEditedError(ProcessStateError):
+    """The workflow was edited while the process was under way, and the process cannot go on with it."""
+
+    def __init__(self, *, process_id: UUID, why: str) -> None:
+        self.process_id = process_id
+        super().__init__(f"Process {process_id} cannot go on: {why}")
 
 
 class ProcessTakenOverError(ProcessStateError):
@@ -476,7 +597,70 @@ class ProcessTakenOverError(ProcessStateError):
         super().__init__(f"Run {run_id} is not the active run of process {process_id} any more")
 
 
+class CallbackRefusedError(ProcessStateError):
+    """The process does not wait for this callback any more.
+
+    Attributes:
+        process_id: the process.
+    """
+
+    def __init__(self, message: str, *, process_id: UUID) -> None:
+        self.process_id = process_id
+        super().__init__(message)
+
+
+class CallbackBodyError(OrchestratorError, ValueError):
+    """What the callback brings cannot be stored."""
+
+
 Details = dict[str, Any]
+
+
+class StepError(OrchestratorError):
+    """The step failed."""
+
+
+class StepTimeoutError(StepError, TimeoutError):
+    """The step took longer than it may.
+
+    Attributes:
+        step: title of the step.
+        seconds: how long it may take.
+    """
+
+    def __init__(self, *, step: str, seconds: float) -> None:
+        self.step = step
+        self.seconds = seconds
+        super().__init__(f"Step {step} took longer than the {seconds:g} seconds that it may")
+
+
+class CallbackTimeoutError(StepError, TimeoutError):
+    """The callback that the step waits for did not come in time.
+
+    Attributes:
+        step: title of the step.
+        timeout: how long it waited.
+    """
+
+    def __init__(self, *, step: str, timeout: timedelta) -> None:
+        self.step = step
+        self.timeout = timeout
+        super().__init__(f"Callback timed out after {timeout}")
+
+
+class ChildProcessAbortedError(StepError):
+    """The process that the step started, and waits for, was aborted.
+
+    Attributes:
+        process_id: that process.
+        workflow: its workflow.
+    """
+
+    def __init__(self, *, process_id: UUID, workflow: str, reason: str | None) -> None:
+        self.process_id = process_id
+        self.workflow = workflow
+        why = f": {reason}" if reason else ""
+        super().__init__(f"Process {process_id} of {workflow} was aborted{why}")
 
 
 class ProcessFailureError(OrchestratorError):

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,6 +15,8 @@ from orchestrator_dagster.domain.lifecycle_validation import LifecycleValidation
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.stored import Names, earlier_names
 from orchestrator_dagster.errors import DefinitionError, WorkflowNotFoundError
+from orchestrator_dagster.jobs.job_names import require_free
+from orchestrator_dagster.jobs.lazy_workflow import LazyWorkflowInstance, Workflows
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.op import WORKFLOW_RUN
 from orchestrator_dagster.resources.database import DATABASE, Database
@@ -35,7 +37,7 @@ class Product:
         model: the subscription class of its active subscriptions.
         tag: short text to group products by.
         fixed_inputs: a value for each fixed input of the model, by name.
-        workflows: the workflows that are valid for it.
+        workflows: the workflows that are valid for it; a `LazyWorkflowInstance` is imported when it is first used.
         description: default: the name.
         product_type: default: the name of the model.
         status: its status in the catalogue.
@@ -46,7 +48,7 @@ class Product:
     model: type[SubscriptionModel]
     tag: str = ""
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
-    workflows: Sequence[Workflow] = ()
+    workflows: Sequence[Workflow | LazyWorkflowInstance] = ()
     description: str | None = None
     product_type: str | None = None
     status: ProductLifecycle = ProductLifecycle.ACTIVE
@@ -68,15 +70,13 @@ class Product:
         )
 
 
-_Named = TypeVar("_Named", Product, Workflow)
-
-
 class Orchestrator:
     """Products and workflows with everything that Dagster needs to run them.
 
     Args:
         products: the catalogue. Their workflows need not be named again.
-        workflows: workflows that belong to no product, such as tasks.
+        workflows: workflows that belong to no product, such as tasks; those that are lazy are imported when they are
+            first used.
         resources: Dagster resources that steps ask for by annotation, by parameter name.
         validate_every: how often active subscriptions are validated, by products that have a validate workflow. `None`
             switches that off.
@@ -85,7 +85,8 @@ class Orchestrator:
             status does: `strict`, `loose` or `ignored`. Default: `ORCHESTRATOR_LIFECYCLE_VALIDATION_MODE`, or loose.
 
     Raises:
-        DefinitionError: two products or workflows of the same name, or a resource under a key of the orchestrator's.
+        DefinitionError: two products or workflows of the same name, a workflow with the name of one of the
+            orchestrator's own jobs, or a resource under a key of the orchestrator's.
         ConfigurationError: there is no such mode of lifecycle validation.
 
     Example:
@@ -97,17 +98,15 @@ class Orchestrator:
         self,
         products: Iterable[Product],
         *,
-        workflows: Iterable[Workflow] = (),
+        workflows: Iterable[Workflow | LazyWorkflowInstance] = (),
         resources: Mapping[str, Any] | None = None,
         validate_every: timedelta | None = None,
         database: Database | None = None,
         lifecycle_validation: LifecycleValidationMode | str | None = None,
     ) -> None:
-        self.products = _by_name("product", products)
-        self.workflows = _by_name(
-            "workflow",
-            dict.fromkeys([w for product in self.products.values() for w in product.workflows] + list(workflows)),
-        )
+        self.products = _by_name(products)
+        self.workflows = Workflows([*(w for product in self.products.values() for w in product.workflows), *workflows])
+        require_free(self.workflows)
         self.database = database or Database()
         self.validate_every = validate_every
         self.lifecycle_validation = lifecycle_validation_mode(lifecycle_validation)
@@ -117,6 +116,24 @@ class Orchestrator:
             raise DefinitionError(f"The resource keys {', '.join(sorted(reserved))} are the orchestrator's own")
         self._jobs: dict[tuple[str, str], dg.JobDefinition] = {}
         self.register_models()
+
+    def with_changes(
+        self, *, database: Database | None = None, resources: Mapping[str, Any] | None = None
+    ) -> "Orchestrator":
+        """Return an orchestrator with the same products and workflows on another database, or with other resources.
+
+        Args:
+            database: instead of its own.
+            resources: Dagster resources by parameter name, instead of its own or beside them.
+        """
+        return Orchestrator(
+            self.products.values(),
+            workflows=self.workflows.declared,
+            resources={**self._resources, **(resources or {})},
+            validate_every=self.validate_every,
+            database=database or self.database,
+            lifecycle_validation=self.lifecycle_validation,
+        )
 
     def register_models(self) -> None:
         """Say which model the subscriptions of each product load as; the last orchestrator that says it is right."""
@@ -154,16 +171,17 @@ class Orchestrator:
         return self.workflows[name]
 
     def definitions(self) -> dg.Definitions:
-        """Return what Dagster loads: a job for each workflow, the resources, the validation sensor."""
-        from orchestrator_dagster.sensors.interrupted import interrupted_sensor
+        """Return what Dagster loads: a job for each workflow, those for what people do, the resources, the sensors."""
+        from orchestrator_dagster.jobs.person_jobs import person_jobs
+        from orchestrator_dagster.sensors.going_on import going_on_sensor
         from orchestrator_dagster.sensors.validation import validation_sensor
 
         jobs, every = [self.job(name) for name in self.workflows], self.validate_every
         return dg.Definitions(
-            jobs=jobs,
+            jobs=[*jobs, *person_jobs(self.workflows, self.job, self._all_resources)],
             resources=self._all_resources,
             sensors=[
-                *([interrupted_sensor(jobs)] if jobs else []),
+                *([going_on_sensor(jobs)] if jobs else []),
                 *([] if every is None else [validation_sensor(jobs, every, self.catalogue)]),
             ],
         )
@@ -183,7 +201,9 @@ class Orchestrator:
         if (name, log_level) not in self._jobs:
             workflow = self.workflow(name)
             products = {
-                product.name: product.status for product in self.products.values() if workflow in product.workflows
+                product.name: product.status
+                for product in self.products.values()
+                if name in product.declaration.workflows
             }
             self._jobs[name, log_level] = job_for(
                 workflow, products=products, resources=self._all_resources, log_level=log_level
@@ -207,22 +227,24 @@ class Orchestrator:
     @cached_property
     def _all_resources(self) -> dict[str, Any]:
         from orchestrator_dagster.jobs.job import workflow_run_resource
-        from orchestrator_dagster.resources.access import Processes, Products, Subscriptions
+        from orchestrator_dagster.jobs.process_access import Processes
+        from orchestrator_dagster.jobs.run import Jobs
+        from orchestrator_dagster.resources.access import Products, Subscriptions
 
         return {
             DATABASE: self.database,
-            WORKFLOW_RUN: workflow_run_resource(self.workflows, self.catalogue),
+            WORKFLOW_RUN: workflow_run_resource(Jobs(self.workflows, self.job), self.catalogue),
             "products": Products(database=self.database),
             "subscriptions": Subscriptions(database=self.database),
-            "processes": Processes(database=self.database),
+            "processes": Processes.of_workflows(self.workflows, self.database),
             **self._resources,
         }
 
 
-def _by_name(noun: str, items: Iterable[_Named]) -> dict[str, _Named]:
-    named: dict[str, _Named] = {}
-    for item in items:
-        if item.name in named:
-            raise DefinitionError(f"Two {noun}s are called {item.name}")
-        named[item.name] = item
+def _by_name(products: Iterable[Product]) -> dict[str, Product]:
+    named: dict[str, Product] = {}
+    for product in products:
+        if product.name in named:
+            raise DefinitionError(f"Two products are called {product.name}")
+        named[product.name] = product
     return named

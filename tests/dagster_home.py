@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from dagster import DagsterInstance, DagsterRun
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_graphql.cli import execute_query
+
+from examples.services import Service, end_group
 
 BIN = Path(sys.executable).parent
 
@@ -239,6 +242,13 @@ mutation($location: String!) {
   reloadRepositoryLocation(repositoryLocationName: $location) { __typename ... on PythonError { message } }
 }
 """
+LOADED = """
+{
+  workspaceOrError { ... on Workspace { locationEntries {
+    name locationOrLoadError { __typename ... on PythonError { message } }
+  } } }
+}
+"""
 TERMINATE = """
 mutation($run: String!) { terminateRun(runId: $run) { __typename ... on TerminateRunFailure { message } } }
 """
@@ -247,22 +257,55 @@ mutation($run: String!) { terminateRun(runId: $run) { __typename ... on Terminat
 @contextmanager
 def webserver(home: DagsterHome, workspace: Path) -> Iterator[str]:
     """Have Dagit's webserver run, and yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     with home.process("dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", port) as process:
         address = f"http://127.0.0.1:{port}"
 
         def answers() -> bool:
             assert process.poll() is None, process.communicate()[0]
-            try:
-                with urllib.request.urlopen(f"{address}/server_info", timeout=5):  # noqa: S310 - our own
-                    return True
-            except OSError:
-                return False
+            return _answers(address)
 
         until(answers, "the webserver does not answer")
         yield address
+
+
+@contextmanager
+def everything(home: DagsterHome, workspace: Path) -> Iterator[str]:
+    """Have `orchestrator-dagster dev` run, and yield Dagit's address when it has loaded the code."""
+    printed = home.folder / "dev.log"
+    command = [str(BIN / "orchestrator-dagster"), "dev", "-w", str(workspace), "-p", str(_free_port())]
+    with printed.open("w") as output:
+        process = subprocess.Popen(
+            command, env=home.environment, cwd=home.folder, stdout=output, stderr=output, start_new_session=True
+        )
+
+    def address() -> str | None:
+        assert process.poll() is None, printed.read_text()
+        told = re.search(r"^Dagit: +(http://\S+)$", printed.read_text(), re.MULTILINE)
+        return told[1] if told and _answers(told[1]) else None
+
+    try:
+        dagit = until(address, f"Dagit does not answer; see {printed}")
+        for entry in ask(dagit, LOADED)["locationEntries"]:
+            assert entry["locationOrLoadError"]["__typename"] == "RepositoryLocation", entry
+        yield dagit
+    finally:
+        end_group(Service("dev", process.pid, born=""), reap=process)
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/server_info", timeout=5):  # noqa: S310 - our own
+            return True
+    except OSError:
+        return False
 
 
 def ask(address: str, query: str, **variables: Any) -> Any:

@@ -16,13 +16,17 @@ from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.db.migrate import upgrade
 from orchestrator_dagster.instance import WarmRunLauncher
 
+_OURS = (sys.executable, "-m", "orchestrator_dagster.cli")
+_CALLBACK_HOST = "127.0.0.1"
+_CALLBACK_PORT = 3001
+
 
 @click.command
 @click.option("-w", "--workspace", type=click.Path(path_type=Path), default=Path("workspace.yaml"), show_default=True)
 @click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Address that Dagit listens on.")
 @click.option("-p", "--port", type=int, default=3000, show_default=True, help="Port; the next free one if it is taken.")
 def dev(workspace: Path, host: str, port: int) -> None:
-    """Start everything: database, catalogue, workers, Dagit and the daemon; stop it with Ctrl-C.
+    """Start everything: database, catalogue, workers, callbacks, Dagit and the daemon; stop it with Ctrl-C.
 
     Without DAGSTER_HOME the folder of the workspace file is taken for it.
     """
@@ -40,8 +44,9 @@ def dev(workspace: Path, host: str, port: int) -> None:
     commands = []
     if workers := _workers():
         click.echo(f"Workers:      {workers}")
-        commands.append([sys.executable, "-m", "orchestrator_dagster.cli", "worker"])
+        commands.append([*_OURS, "worker"])
     port = _free_port(host, port)
+    commands.append(_callbacks(workspace, besides=port))
     click.echo(f"Dagit:        http://{host}:{port}")
     commands.append([sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)])
     raise SystemExit(_run(commands))
@@ -57,8 +62,15 @@ def _workers() -> str:
         return f"up to {launcher.settings.workers} for each code location"
 
 
-def _free_port(host: str, wanted: int) -> int:
-    for port in range(wanted, wanted + 100):
+def _callbacks(workspace: Path, *, besides: int) -> list[str]:
+    """Return the command that serves callbacks, to this machine only, on a port that Dagit does not take."""
+    port = _free_port(_CALLBACK_HOST, _CALLBACK_PORT, but=besides)
+    click.echo(f"Callbacks:    http://{_CALLBACK_HOST}:{port}")
+    return [*_OURS, "callbacks", "-w", str(workspace), "-h", _CALLBACK_HOST, "-p", str(port)]
+
+
+def _free_port(host: str, wanted: int, *, but: int | None = None) -> int:
+    for port in (port for port in range(wanted, wanted + 100) if port != but):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -10,11 +10,14 @@ from orchestrator_dagster.errors import OrchestratorError
 from orchestrator_dagster.version import __version__
 
 _MODULES = {
+    "callbacks": "callbacks",
     "catalogue": "catalogue",
     "db": "database",
     "dev": "dev",
+    "engine": "engine",
     "form": "form",
     "process": "process",
+    "secret": "secret",
     "subscription": "subscription",
     "worker": "worker",
 }

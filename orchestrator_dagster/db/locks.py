@@ -25,6 +25,7 @@ from orchestrator_dagster.errors import (
 )
 
 _WAIT_SHORTLY = text("SET LOCAL lock_timeout = '3s'")
+_WAIT_AS_EVER = text("SET LOCAL lock_timeout TO DEFAULT")
 _ONE_START_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('orchestrator start', 0))")
 
 
@@ -110,6 +111,11 @@ def standing(connection: Connection, subscription_id: UUID, *, lock: bool) -> Su
         in_use_by=_relations(connection, using),
         depends_on=_relations(connection, used),
     )
+
+
+def wait_as_ever(connection: Connection) -> None:
+    """Let the rest of a transaction in which something was started wait for locks as if nothing had been."""
+    connection.execute(_WAIT_AS_EVER)
 
 
 def _related(subscription_id: UUID, other_end: str, own_end: str) -> Select[tuple[UUID]]:

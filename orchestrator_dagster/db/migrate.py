@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 UPGRADE_COMMAND = "orchestrator-dagster db upgrade"
 
-_NEWEST = "0006"
+_NEWEST = "0007"
 
 _HAS_REVISION = text("SELECT to_regclass('orchestrator.schema_revision') IS NOT NULL")
 _REVISION = text("SELECT version_num FROM orchestrator.schema_revision")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, Select, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -28,14 +28,16 @@ from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError
 
 _INSERT_PROCESS = text("""
     WITH started AS (
-        INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id, created_by, plan)
-        SELECT :process_id, workflow_id, is_task, 'running', :run_id, :created_by, CAST(:plan AS json)
+        INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id, created_by, plan,
+                                            parent_process_id)
+        SELECT :process_id, workflow_id, is_task, :status, :run_id, :created_by, CAST(:plan AS json),
+               CAST(:parent_process_id AS uuid)
         FROM orchestrator.workflows
         WHERE name = :workflow AND deleted_at IS NULL
         RETURNING process_id
     ), its_run AS (
         INSERT INTO orchestrator.process_runs (run_id, process_id)
-        SELECT :run_id, process_id FROM started
+        SELECT :run_id, process_id FROM started WHERE :status = 'running'
     )
     INSERT INTO orchestrator.process_inputs (process_id, input_type, input, state, created_by)
     SELECT process_id, 'initial_state', CAST(:given AS json), CAST(:state AS json), :created_by
@@ -66,6 +68,10 @@ class ProcessRow:
     product: str | None
     subscription_ids: tuple[UUID, ...]
     customer_ids: tuple[str, ...]
+    parent_process_id: UUID | None = None
+    abort_requested_at: datetime | None = None
+    abort_requested_by: str | None = None
+    abort_reason: str | None = None
 
     @property
     def concerned(self) -> Concerned:
@@ -83,6 +89,8 @@ def insert_process(
     plan: Sequence[Mapping[str, Any]],
     given: Mapping[str, Any],
     state: str,
+    status: ProcessStatus = ProcessStatus.RUNNING,
+    parent_process_id: UUID | None = None,
 ) -> None:
     """Write a new process with the input that started it.
 
@@ -90,11 +98,13 @@ def insert_process(
         connection: the transaction.
         process_id: id of the process.
         workflow: name of the workflow.
-        run_id: id of the Dagster run that works on it.
+        run_id: id of the Dagster run that works on it; for one that waits for a run, the process's own id.
         created_by: who started it.
         plan: the workflow's steps: key, name, and the keys of the conditionals around it.
         given: the input as it was given.
         state: the state that the process starts with, as JSON text.
+        status: `running`, or `created` for a process that waits for a run.
+        parent_process_id: the process that started it.
 
     Raises:
         ConfigurationError: the catalogue in the database has no such workflow.
@@ -109,6 +119,8 @@ def insert_process(
             "plan": to_json(plan),
             "given": to_json(given),
             "state": state,
+            "status": status.value,
+            "parent_process_id": parent_process_id,
         },
     )
     if not inserted.rowcount:
@@ -129,14 +141,6 @@ def link_subscription(connection: Connection, process_id: UUID, subscription_id:
 def process_of_run(connection: Connection, run_id: str) -> UUID | None:
     """Return the process that a Dagster run works, or worked, on."""
     return connection.scalar(select(process_runs.c.process_id).where(process_runs.c.run_id == run_id))
-
-
-def create_resume_token(connection: Connection, process_id: UUID, created_by: str) -> UUID:
-    """Return a token that lets one run go on with a process, once."""
-    token: UUID = connection.execute(
-        insert(resume_tokens).values(process_id=process_id, created_by=created_by).returning(resume_tokens.c.token)
-    ).scalar_one()
-    return token
 
 
 def process_of_token(connection: Connection, token: UUID) -> UUID | None:
@@ -188,6 +192,7 @@ def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:
             lease=processes.c.lease + 1,
             last_status=ProcessStatus.RUNNING,
             last_modified_at=func.now(),
+            assignee=Assignee.SYSTEM,
             failed_reason=None,
             traceback=None,
         )
@@ -196,27 +201,33 @@ def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:
     return lease
 
 
-def mark_interrupted(connection: Connection, process_id: UUID, lease: int, reason: str) -> bool:
-    """Let a process that a run left behind in the middle stand as failed; return whether it did.
+def request_abort(connection: Connection, process_id: UUID, user: str, reason: str, now: datetime) -> bool:
+    """Record that a process is to be aborted; the first who asks counts.
 
-    The caller makes sure that no living run works on it.
-
-    Args:
-        connection: the transaction.
-        process_id: id of the process.
-        lease: number of the lease of the run that left it behind.
-        reason: what to say.
+    Returns:
+        Whether that is new; `False` also where the process has ended.
     """
-    marked = connection.execute(
+    requested = connection.execute(
         update(processes)
         .where(
             processes.c.process_id == process_id,
-            processes.c.lease == lease,
-            processes.c.last_status == ProcessStatus.RUNNING,
+            processes.c.abort_requested_at.is_(None),
+            processes.c.last_status.not_in([status for status in ProcessStatus if status.ended]),
         )
-        .values(last_status=ProcessStatus.FAILED, failed_reason=reason, last_modified_at=func.now())
+        .values(abort_requested_at=now, abort_requested_by=user, abort_reason=reason)
     )
-    return marked.rowcount > 0
+    return requested.rowcount > 0
+
+
+def set_note(connection: Connection, process_id: UUID, note: str | None) -> None:
+    """Write down what people are to know of a process.
+
+    Raises:
+        ProcessNotFoundError: there is none with that id.
+    """
+    noted = connection.execute(update(processes).where(processes.c.process_id == process_id).values(note=note))
+    if not noted.rowcount:
+        raise ProcessNotFoundError(process_id)
 
 
 def given_input(connection: Connection, process_id: UUID) -> dict[str, Any]:
@@ -333,4 +344,8 @@ def _process_row(row: Row[Any]) -> ProcessRow:
         product=row.product,
         subscription_ids=tuple(row.subscription_ids or ()),
         customer_ids=tuple(row.customer_ids or ()),
+        parent_process_id=row.parent_process_id,
+        abort_requested_at=row.abort_requested_at,
+        abort_requested_by=row.abort_requested_by,
+        abort_reason=row.abort_reason,
     )

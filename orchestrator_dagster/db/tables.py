@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -28,6 +29,7 @@ from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.domain.waiting import WaitKind
 
 SCHEMA = "orchestrator"
 
@@ -58,8 +60,11 @@ def _created_at() -> Column[Any]:
 
 
 def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
-    names = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({names})", name=column)
+    return CheckConstraint(f"{column} IN ({_names(values)})", name=column)
+
+
+def _names(values: Iterable[StrEnum]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 products = Table(
@@ -173,9 +178,28 @@ processes = Table(
     Column("failed_reason", Text),
     Column("traceback", Text),
     Column("note", Text),
+    Column(
+        "parent_process_id",
+        ForeignKey("orchestrator.processes.process_id", ondelete="SET NULL"),
+        comment="the process that started it, and waits for it",
+    ),
+    Column("abort_requested_at", DateTime(timezone=True), comment="a run is to undo what there is to undo, and end it"),
+    Column("abort_requested_by", Text),
+    Column("abort_reason", Text),
     _one_of("last_status", ProcessStatus),
-    CheckConstraint("(last_status = 'failed') <= (failed_reason IS NOT NULL)", name="failed_has_a_reason"),
+    CheckConstraint(
+        f"(last_status IN ({_names(status for status in ProcessStatus if status.failed)})) "
+        "<= (failed_reason IS NOT NULL)",
+        name="failed_has_a_reason",
+    ),
+    CheckConstraint("(abort_requested_at IS NULL) = (abort_requested_by IS NULL)", name="somebody_asked_to_abort"),
     Index(None, "started_at"),
+    Index(None, "parent_process_id", postgresql_where=text("parent_process_id IS NOT NULL")),
+    Index(
+        "ix_processes_queued",
+        "started_at",
+        postgresql_where=text(f"last_status IN ({_names(status for status in ProcessStatus if status.queued)})"),
+    ),
     Index(
         "ix_processes_unfinished",
         "last_status",
@@ -199,6 +223,9 @@ resume_tokens = Table(
     Column("created_by", Text, nullable=False),
     _created_at(),
     Column("used_by_run", Text, unique=True, comment="a token lets one run go on with the process, once"),
+    Column("submitted_at", DateTime(timezone=True), comment="when somebody last set out to submit a run with it"),
+    # those who let a process go on at once share one, so that it goes on once
+    Index("uq_resume_tokens_unused", "process_id", unique=True, postgresql_where=text("used_by_run IS NULL")),
 )
 
 process_inputs = Table(
@@ -207,6 +234,7 @@ process_inputs = Table(
     _id("input_id"),
     Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False, index=True),
     Column("input_type", Text, nullable=False),
+    Column("step", Text, comment="the step that asked for it; null for the input that started the process"),
     Column("input", JSON, nullable=False, comment="as it was given"),
     Column("state", JSON, nullable=False, comment="what it adds to the state"),
     Column("created_by", Text, nullable=False),
@@ -220,15 +248,23 @@ process_inputs = Table(
     ),
 )
 
-_FINISHED = ", ".join(f"'{status}'" for status in StepStatus if status.finished)
-
 process_steps = Table(
     "process_steps",
     metadata,
     Column("step_id", BigInteger, Identity(always=True), primary_key=True),
     Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), nullable=False),
-    Column("step", Text, nullable=False, comment="key of the step: its op's handle in the job"),
+    Column(
+        "step", Text, nullable=False, comment="key of the step: its op's handle in the job, in a foreach with the index"
+    ),
     Column("attempt", Integer, nullable=False),
+    Column("branch", Text, nullable=False, server_default=text("''"), comment="the branch it is in, as in parallel[0]"),
+    Column(
+        "round",
+        SmallInteger,
+        nullable=False,
+        server_default=text("1"),
+        comment="goes up when the steps of a group start again",
+    ),
     Column("name", Text, nullable=False, comment="title of the step"),
     Column("status", Text, nullable=False),
     Column("run_id", Text, nullable=False),
@@ -241,6 +277,7 @@ process_steps = Table(
     ),
     Column("conditions", JSONB(none_as_null=True), comment="what conditionals decided when this step was reached"),
     Column("error", JSONB(none_as_null=True)),
+    Column("detail", JSON(none_as_null=True), comment="what else is to be known of it, such as the items of a foreach"),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("completed_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("process_id", "step", "attempt"),
@@ -252,9 +289,58 @@ process_steps = Table(
         "uq_process_steps_finished_once",
         "process_id",
         "step",
+        "round",
         unique=True,
-        postgresql_where=text(f"status IN ({_FINISHED})"),
+        postgresql_where=text(f"status IN ({_names(status for status in StepStatus if status.finished)})"),
     ),
+)
+
+process_waits = Table(
+    "process_waits",
+    metadata,
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("name", Text, nullable=False, comment="title of the step"),
+    Column("kind", Text, nullable=False),
+    Column("branch", Text, nullable=False, server_default=text("''")),
+    Column("status", Text, comment="where the process stands because of it, where its kind doesn't say that"),
+    Column("assignee", Text, nullable=False, server_default="SYSTEM"),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True), comment="when it goes on by itself, or when it is too late"),
+    Column("waits_for", Uuid, comment="the process that it waits for"),
+    Column("form", JSON(none_as_null=True), comment="schema of the first page that is to be answered"),
+    Column("reason", Text, comment="why it failed, or is tried again"),
+    Column("traceback", Text),
+    Column("ready_at", DateTime(timezone=True), comment="when what it waits for was there"),
+    Column("answer", JSON(none_as_null=True), comment="what the answer adds to the state"),
+    Column("given", JSON(none_as_null=True), comment="the answer as it was given"),
+    Column("answered_by", Text),
+    _one_of("kind", WaitKind),
+    Index(None, "due_at", postgresql_where=text("ready_at IS NULL AND due_at IS NOT NULL")),
+    Index(None, "waits_for", postgresql_where=text("waits_for IS NOT NULL")),
+    comment="the steps that were reached and are not finished, and what they wait for",
+)
+
+process_callbacks = Table(
+    "process_callbacks",
+    metadata,
+    Column("process_id", ForeignKey(processes.c.process_id, ondelete="CASCADE"), primary_key=True),
+    Column("token_hash", Text, primary_key=True, comment="sha256 of the token in the address"),
+    Column("step", Text, nullable=False, comment="key of the step that awaits it"),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("received_at", DateTime(timezone=True)),
+    Column("body", JSON, comment="what the other system sent"),
+    Column("progress", JSON, comment="how far the other system says that it is"),
+    Column("progress_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True), comment="when it was not waited for any more"),
+    Index(
+        "uq_process_callbacks_open",
+        "process_id",
+        "step",
+        unique=True,
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+    comment="the addresses at which processes wait for other systems",
 )
 
 subscriptions = Table(
@@ -425,6 +511,9 @@ engine_settings = Table(
     "engine_settings",
     metadata,
     Column("only_row", Boolean, primary_key=True, server_default=text("true")),
-    Column("global_lock", Boolean, nullable=False, server_default=text("false")),
+    Column("global_lock", Boolean, nullable=False, server_default=text("false"), comment="whether it is paused"),
+    Column("changed_at", DateTime(timezone=True), comment="when it was paused or resumed last"),
+    Column("changed_by", Text),
+    Column("reason", Text),
     CheckConstraint("only_row", name="only_row"),
 )

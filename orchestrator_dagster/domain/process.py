@@ -25,6 +25,25 @@ class ProcessStatus(StrEnum):
         """Whether nothing more happens to the process; a failed one has not ended."""
         return self in (ProcessStatus.COMPLETED, ProcessStatus.ABORTED)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a step failed, and somebody is to look at it."""
+        return self in (ProcessStatus.FAILED, ProcessStatus.API_UNAVAILABLE, ProcessStatus.INCONSISTENT_DATA)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the process has not ended, and goes on only when something happens that it waits for."""
+        return self.failed or self in (
+            ProcessStatus.SUSPENDED,
+            ProcessStatus.WAITING,
+            ProcessStatus.AWAITING_CALLBACK,
+        )
+
+    @property
+    def queued(self) -> bool:
+        """Whether the process waits for nothing but a run that picks it up."""
+        return self in (ProcessStatus.CREATED, ProcessStatus.RESUMED)
+
 
 class StepStatus(StrEnum):
     """What a row of the step log says of its step."""

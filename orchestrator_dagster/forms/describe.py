@@ -9,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from orchestrator_dagster.forms.page import field_names
+from orchestrator_dagster.forms.secret_fields import secret_fields
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class FieldDescription:
         name: its name in the input.
         type: its type, or its choices: `int`, `"Cisco" | "Nokia"`, `list[int]`.
         required: whether it has no default.
-        default: the default as JSON, `None` without one.
+        default: the default as JSON, `None` without one. That of a field that may hold a secret is not told.
         text: title, description and limits, in one line.
     """
 
@@ -32,7 +33,7 @@ class FieldDescription:
 
 def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
     """Describe the fields of a page, in order."""
-    schema = _schema(page)
+    schema = form_schema(page)
     definitions = schema.get("$defs", {})
     required = set(schema.get("required", ()))
     descriptions = []
@@ -41,7 +42,8 @@ def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
         keys.setdefault(name, key)
     for name, key in keys.items():
         about = schema["properties"].get(name, {})
-        default = page.model_fields[name].get_default(call_default_factory=False)
+        secret = name in secret_fields(page)
+        default = None if secret else page.model_fields[name].get_default(call_default_factory=False)
         descriptions.append(
             FieldDescription(
                 name=key,
@@ -54,10 +56,13 @@ def describe_fields(page: type[BaseModel]) -> list[FieldDescription]:
     return descriptions
 
 
-def _schema(page: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a page; where there is none, one with the names of its fields."""
+def form_schema(page: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a page; where there is none, one with the names of its fields.
+
+    Fields for secrets have the format `password` and are `writeOnly`. What they are by default is not told.
+    """
     try:
-        schema = page.model_json_schema(by_alias=False, mode="validation")
+        schema: dict[str, Any] = _without_secret_defaults(page.model_json_schema(by_alias=False, mode="validation"))
     except PydanticInvalidForJsonSchema:
         fields = page.model_fields.items()
         return {"properties": {}, "required": [name for name, field in fields if field.is_required()]}
@@ -66,6 +71,29 @@ def _schema(page: type[BaseModel]) -> dict[str, Any]:
         return {**definitions[schema["$ref"].removeprefix("#/$defs/")], "$defs": definitions}
     return schema
 
+
+def _without_secret_defaults(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_secret_defaults(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    hidden = {"default", "examples"} if _is_secret(schema) else set[str]()
+    return {key: _without_secret_defaults(part) for key, part in schema.items() if key not in hidden}
+
+
+def _is_secret(schema: Any) -> bool:
+    """Whether a field takes a secret, or a list or union of which one is a part."""
+    if isinstance(schema, list):
+        return any(map(_is_secret, schema))
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("writeOnly") and schema.get("format") == _PASSWORD:
+        return True
+    return any(_is_secret(schema.get(key)) for key in ("anyOf", "oneOf", "allOf", "items", "additionalProperties"))
+
+
+_PASSWORD = "password"  # noqa: S105 - the name of a format
+_SECRET_HINT = "a secret: what `orchestrator-dagster secret` prints, or {env: NAME}"  # noqa: S105 - a hint
 
 _WORDS = {
     "description": "{}",
@@ -85,6 +113,8 @@ _WORDS = {
 
 def _text(schema: dict[str, Any]) -> str:
     words = [text.format(schema[key]) for key, text in _WORDS.items() if key in schema]
+    if schema.get("format") == _PASSWORD:
+        words = [*(word for word in words if word != _PASSWORD), _SECRET_HINT]
     of_items = _text(schema["items"]) if "items" in schema else ""
     text = "; ".join([*words, f"each {of_items}"] if of_items else words)
     return " ".join(text.split())

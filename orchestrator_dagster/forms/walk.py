@@ -15,9 +15,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator_dagster.domain.secret import AnySecret, Hiding, hiding
 from orchestrator_dagster.domain.state import InputForm, State
-from orchestrator_dagster.errors import FieldError, RefusalError
+from orchestrator_dagster.errors import FieldError, InputError, RefusalError
 from orchestrator_dagster.forms.page import field_names, page_title
+from orchestrator_dagster.forms.secret_fields import Path, clear_error, fields_in_clear, open_input, seal_at
 
 PAGES = "pages"
 REPEATED_FIELD = "repeated_field"
@@ -48,25 +50,55 @@ class FormWalk:
         errors: what is wrong, over all pages.
         stopped: why the walk ended before the last page, if it did.
         result: what the form returned; meaningful without errors only.
+        in_clear: where the input has secrets in clear.
+        unchecked: where it has what no page took.
     """
 
     pages: list[Page] = field(default_factory=list)
     errors: list[FieldError] = field(default_factory=list)
     stopped: str | None = None
     result: State = field(default_factory=dict)
+    in_clear: list[Path] = field(default_factory=list)
+    unchecked: list[Path] = field(default_factory=list)
+    _secrets: list[AnySecret] = field(default_factory=list, repr=False)
 
     @property
     def valid(self) -> bool:
         """Whether the form took all of the input."""
         return not self.errors and self.stopped is None
 
+    def sealed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the input that was walked with, so that it may be stored: secrets that it has in clear are sealed."""
+        return seal_at(given, self.in_clear)
 
-def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
+    def require_no_clear_secrets(self, workflow: str) -> None:
+        """Make sure that the input has no secret in clear, as run config must not.
+
+        Raises:
+            InputError: it has one; whatever else is wrong is told as well.
+        """
+        if self.in_clear:
+            errors = [*map(clear_error, self.in_clear), *self.errors]
+            raise InputError(workflow=workflow, errors=errors, stopped=self.stopped)
+
+    @property
+    def hide(self) -> Hiding:
+        """What hides the secrets of the pages so far."""
+        return hiding(self._secrets)
+
+    def learn(self, secrets: Sequence[AnySecret]) -> None:
+        """Hide more secrets from now on."""
+        self._secrets += secrets
+
+
+def walk(form: InputForm, given: Mapping[str, Any], outcome: FormWalk | None = None) -> FormWalk:
     """Answer all pages of `form` from `given`.
 
     Args:
         form: one page, or a function without (further) arguments that yields pages or returns one.
-        given: the fields of all pages side by side; or `{"pages": [{...}, {...}]}`, page by page.
+        given: the fields of all pages side by side; or `{"pages": [{...}, {...}]}`, page by page. Secrets are sealed,
+            in the environment, or in clear.
+        outcome: where to note how far it comes, for who wants to know that although it fails.
 
     Raises:
         RefusalError: the form itself failed on input that was valid so far.
@@ -78,7 +110,7 @@ def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
         ['site', 'sight']
     """
     answers = _PagedAnswers(given) if PAGES in given and isinstance(given[PAGES], list) else _FlatAnswers(given)
-    outcome = FormWalk()
+    outcome = FormWalk() if outcome is None else outcome
     generator = pages_of(form if isinstance(form, type) else form())
     answer: BaseModel | None = None
     try:
@@ -98,10 +130,14 @@ def walk(form: InputForm, given: Mapping[str, Any]) -> FormWalk:
         outcome.result = {} if outcome.errors else require_result(end.value)
     except _CannotGoOnError as error:
         outcome.stopped = str(error)
+    except BaseException:
+        outcome.unchecked += [error.loc for error in answers.left(len(outcome.pages))]
+        raise
     finally:
         with contextlib.suppress(RuntimeError):  # a form that catches everything cannot be closed
             generator.close()
     left = answers.left(len(outcome.pages))
+    outcome.unchecked += [error.loc for error in left]
     if outcome.stopped is None:
         outcome.errors += left
     elif left:
@@ -136,7 +172,8 @@ def _next_page(
         except (StopIteration, RefusalError):
             raise
         except Exception as error:
-            raise RefusalError(f"The form failed after page {len(outcome.pages)}: {_say(error)}") from error
+            message = f"The form failed after page {len(outcome.pages)}: {_say(error)}"
+            raise RefusalError(outcome.hide.text(message)) from outcome.hide.cause(error)
     try:
         with warnings.catch_warnings():
             # pydantic warns when a page that holds values of wrong types is dumped, which is what happens here
@@ -147,7 +184,7 @@ def _next_page(
     except Exception as error:
         number, page = len(outcome.pages), page_title(outcome.pages[-1].model)
         message = f"Checking stopped after page {number}, {page}: {_say(error)}"
-        raise _CannotGoOnError(message) from error
+        raise _CannotGoOnError(outcome.hide.text(message)) from error
 
 
 def require_result(returned: object) -> State:
@@ -172,33 +209,45 @@ def _answer(page: type[BaseModel], raw: Any, path: tuple[str | int, ...], outcom
         outcome.errors.append(FieldError(path, "must be a mapping of fields", "model_type"))
         outcome.pages.append(Page(page, {}, valid=False))
         return page.model_construct()
-    try:
-        answer = page(**raw)
-    except ValidationError as error:
-        outcome.errors += [_field_error(page, path, details) for details in error.errors()]
-        outcome.pages.append(Page(page, raw, valid=False))
-        return _field_by_field(page, raw)[0]
-    except Exception as error:
-        # a validator failed in another way, as they do on the value of a field that is wrong itself
-        answer, wrong = _field_by_field(page, raw)
-        errors = [FieldError((*path, *found.loc), found.msg, found.type) for found in wrong]
-        if not errors:
-            message = f"at page {len(outcome.pages) + 1}, {page_title(page)}: {_say(error)}"
-            if outcome.errors:
-                raise _CannotGoOnError(f"Checking stopped {message}") from error
-            raise RefusalError(f"The form failed {message}") from error
-        outcome.errors += errors
-        outcome.pages.append(Page(page, raw, valid=False))
-        return answer
-    outcome.pages.append(Page(page, raw, valid=True))
+    opened = open_input(page, raw)
+    outcome.learn(opened.secrets)
+    answer, wrong = _validated(page, opened.values, outcome)
+    missing = {error.loc for error in opened.errors}
+    errors = [*opened.errors, *(error for error in wrong if error.loc not in missing)]
+    for error in errors:
+        loc = (*path, *error.loc) or (page.__name__,)
+        outcome.errors.append(FieldError(loc, outcome.hide.text(error.msg), error.type))
+        if error.type == "extra_forbidden":
+            outcome.unchecked.append(loc)
+    outcome.pages.append(Page(page, raw, valid=not errors))
+    outcome.in_clear += [(*path, name) for name in fields_in_clear(page, raw, None if errors else answer)]
     return answer
 
 
-def _field_error(page: type[BaseModel], path: tuple[str | int, ...], details: Any) -> FieldError:
-    loc = (*path, *details["loc"])
-    if details["type"] == "extra_forbidden" and len(details["loc"]) == 1:
+def _validated(
+    page: type[BaseModel], given: Mapping[str, Any], outcome: FormWalk
+) -> tuple[BaseModel, list[FieldError]]:
+    """Return a page of what was given, and what is wrong with it."""
+    try:
+        return page(**given), []
+    except ValidationError as error:
+        return _field_by_field(page, given)[0], [_field_error(page, details) for details in error.errors()]
+    except Exception as error:
+        # a validator failed in another way, as they do on the value of a field that is wrong itself
+        answer, wrong = _field_by_field(page, given)
+        if wrong:
+            return answer, wrong
+        message = outcome.hide.text(f"at page {len(outcome.pages) + 1}, {page_title(page)}: {_say(error)}")
+        if outcome.errors:
+            raise _CannotGoOnError(f"Checking stopped {message}") from error
+        raise RefusalError(f"The form failed {message}") from outcome.hide.cause(error)
+
+
+def _field_error(page: type[BaseModel], details: Any) -> FieldError:
+    loc = tuple(details["loc"])
+    if details["type"] == "extra_forbidden" and len(loc) == 1:
         return _unknown_field(loc, field_names(page))
-    return FieldError(loc or (page.__name__,), _message(details), details["type"])
+    return FieldError(loc, _message(details), details["type"])
 
 
 def _message(details: Any) -> str:

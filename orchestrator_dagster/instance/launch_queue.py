@@ -34,8 +34,11 @@ CREATE TABLE IF NOT EXISTS orchestrator_instance.launches (
     queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     shown_as_queued boolean NOT NULL DEFAULT false,
     claimed_at timestamptz,
-    cancel_requested_at timestamptz
+    cancel_requested_at timestamptz,
+    cancel_requests integer NOT NULL DEFAULT 0
 );
+
+ALTER TABLE orchestrator_instance.launches ADD COLUMN IF NOT EXISTS cancel_requests integer NOT NULL DEFAULT 0;
 
 CREATE INDEX IF NOT EXISTS launches_waiting ON orchestrator_instance.launches (service, launch_id)
     WHERE claimed_at IS NULL;
@@ -87,7 +90,8 @@ _REMOVE_WAITING = "DELETE FROM orchestrator_instance.launches WHERE run_id = :ru
 
 _REQUEST_CANCEL = """
 WITH requested AS (
-    UPDATE orchestrator_instance.launches SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())
+    UPDATE orchestrator_instance.launches
+    SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()), cancel_requests = cancel_requests + 1
     WHERE run_id = :run_id
     RETURNING service
 )
@@ -144,7 +148,8 @@ class Launch:
         code: where its code is: Dagster's repository origin as JSON.
         queued_at: when it was launched.
         claimed_at: when a worker took it; `None` while it waits.
-        cancel_requested_at: when somebody terminated it.
+        cancel_requested_at: when somebody terminated it first.
+        cancel_requests: how often somebody did.
         shown_as_queued: whether Dagster was told that it waits.
     """
 
@@ -154,6 +159,7 @@ class Launch:
     queued_at: datetime
     claimed_at: datetime | None
     cancel_requested_at: datetime | None
+    cancel_requests: int
     shown_as_queued: bool
 
 

@@ -37,6 +37,9 @@ _MOST_CODE_LOCATIONS = 4
 _GARBAGE_THRESHOLDS = 50_000, 20, 100
 """Python's own are for programs that allocate little: with them a tenth of a run's time is looking for garbage."""
 
+_PATIENT = "patient"
+"""What the handler of an interrupt has that lets the run end after what it is doing, and breaks in the next time."""
+
 _PARENT_DEATH_SIGNAL = 1
 _NOT_BEGUN = {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING}
 
@@ -145,6 +148,8 @@ class Worker:
             self._show_as_canceling(run_id)
         with self._between_runs:
             if self._running == run_id:
+                if getattr(signal.getsignal(signal.SIGINT), _PATIENT, False):
+                    self._tell(patient=run_id)
                 os.kill(os.getpid(), signal.SIGINT)
 
     def _show_as_canceling(self, run_id: str) -> None:

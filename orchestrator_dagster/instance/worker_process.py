@@ -47,6 +47,7 @@ class WorkerProcess:
         self._socket = ours
         self._received = b""
         self._cancelled_at: float | None = None
+        self._cancels = 0
         self.ready = False
         self.launch: Launch | None = None
         self.runs = 0
@@ -78,11 +79,22 @@ class WorkerProcess:
         self.launch = launch
         self._order(run=launch.run_id)
 
-    def cancel(self) -> None:
-        """Interrupt the run that it has, once."""
-        if self.launch is not None and self._cancelled_at is None:
+    def cancel(self, requests: int) -> None:
+        """Interrupt the run that it has, as often as somebody asked for that."""
+        while self.launch is not None and self._cancels < requests:
+            self._cancels += 1
             self._cancelled_at = time.monotonic()
             self._order(cancel=self.launch.run_id)
+
+    def be_patient(self) -> None:
+        """Let the run take its time: it has heard that it was terminated, and ends after what it is doing."""
+        if self._cancels == 1:
+            self._cancelled_at = None
+
+    @property
+    def cancelled_once(self) -> bool:
+        """Whether its run was interrupted once, and may be so again."""
+        return self._cancels == 1
 
     @property
     def seconds_since_cancelled(self) -> float:
@@ -91,7 +103,7 @@ class WorkerProcess:
 
     def finish(self) -> Launch | None:
         """Take back the run, which has ended."""
-        launch, self.launch, self._cancelled_at = self.launch, None, None
+        launch, self.launch, self._cancelled_at, self._cancels = self.launch, None, None, 0
         self.idle_since = time.monotonic()
         return launch
 

@@ -195,6 +195,7 @@ class WorkerService:
                 worker.kill()
             elif worker.free and time.monotonic() - worker.idle_since > self._settings.idle_seconds:
                 worker.retire()
+        self._break_in()
         self._show_what_waits()
 
     def _listen(self) -> None:
@@ -239,12 +240,20 @@ class WorkerService:
             self._report(launch, DagsterEventType.PIPELINE_ENQUEUED, "Waiting for a worker")
 
     def _cancel(self) -> None:
-        """Interrupt the runs that somebody has terminated."""
+        """Interrupt the runs that somebody has terminated, as often as that was done."""
         self._cancelling = False
-        terminated = {launch.run_id for launch in self._queue.claimed() if launch.cancel_requested_at}
+        terminated = {launch.run_id: launch for launch in self._queue.claimed() if launch.cancel_requested_at}
         for worker in self._workers:
             if worker.launch and worker.launch.run_id in terminated:
-                worker.cancel()
+                worker.cancel(max(1, terminated[worker.launch.run_id].cancel_requests))
+
+    def _break_in(self) -> None:
+        """Interrupt the runs once more that were marked as canceled by force: Dagster asks no launcher for that."""
+        for worker in self._workers:
+            if worker.launch and worker.cancelled_once:
+                run = self._instance.get_run_by_id(worker.launch.run_id)
+                if run is not None and run.is_finished:
+                    worker.cancel(2)
 
     def _settle(self) -> None:
         """Forget the runs that have ended; those that did not finish by themselves are finished for them."""
@@ -341,6 +350,8 @@ class WorkerService:
         self._needed_at = time.monotonic()
         if "ready" in news:
             worker.ready = True
+        elif "patient" in news:
+            worker.be_patient()
         elif "outdated" in news:
             self._crew_of(worker).renew()
             if launch := worker.finish():

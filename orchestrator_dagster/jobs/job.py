@@ -10,10 +10,10 @@ from orchestrator_dagster.errors import DefinitionError
 from orchestrator_dagster.forms.launchpad import launchpad_config
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.catalogue import DatabaseCatalogue
-from orchestrator_dagster.jobs.run import WorkflowRun
+from orchestrator_dagster.jobs.run import Jobs, WorkflowRun
 from orchestrator_dagster.jobs.start_form import first_page
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.op import AFTER, op_for
+from orchestrator_dagster.ops.graph import graph_of
 from orchestrator_dagster.resources.database import DATABASE
 
 
@@ -24,7 +24,7 @@ def job_for(
     resources: Mapping[str, Any] | None = None,
     log_level: str = "DEBUG",
 ) -> dg.JobDefinition:
-    """Return the job of a workflow: its steps as ops in a row, its form as run config.
+    """Return the job of a workflow: its steps as ops, its form as run config.
 
     Args:
         workflow: the workflow.
@@ -33,19 +33,8 @@ def job_for(
             and those of the steps.
         log_level: from which level on the console shows what Dagster logs.
     """
-    keys = list(workflow.plan)
     pages = (first_page(workflow.target, products), workflow.launchpad)
-    graph = dg.GraphDefinition(
-        name=workflow.name,
-        description=workflow.description,
-        node_defs=list({id(op): op for op in (op_for(planned.step) for planned in workflow.plan.values())}.values()),
-        dependencies={
-            dg.NodeInvocation(op_for(planned.step).name, alias=key, tags={tags.TITLE: planned.step.name}): (
-                {AFTER: dg.DependencyDefinition(keys[index - 1])} if index else {}
-            )
-            for index, (key, planned) in enumerate(workflow.plan.items())
-        },
-    )
+    graph = graph_of(workflow.plan, name=workflow.name, description=workflow.description, title_tag=tags.TITLE)
     return graph.to_job(
         description=workflow.description,
         resource_defs=resources,
@@ -59,11 +48,11 @@ def job_for(
     )
 
 
-def workflow_run_resource(workflows: Mapping[str, Workflow], catalogue: DatabaseCatalogue) -> dg.ResourceDefinition:
+def workflow_run_resource(jobs: Jobs, catalogue: DatabaseCatalogue) -> dg.ResourceDefinition:
     """Return the resource that runs the steps of a job: a `WorkflowRun` for each Dagster run.
 
     Args:
-        workflows: the workflows by name, which is also their job's.
+        jobs: the workflows by name, which is also their job's, and those jobs.
         catalogue: makes sure that the database goes together with the code.
     """
 
@@ -71,9 +60,8 @@ def workflow_run_resource(workflows: Mapping[str, Workflow], catalogue: Database
         run = context.run
         if run is None or context.instance is None or context.log is None:
             raise DefinitionError("Steps run in a job only")
-        workflow, database = workflows[run.job_name], getattr(context.resources, DATABASE)
-        run_tags = tags.RunTags(run, context.instance, context.log)
-        workflow_run = WorkflowRun(workflow, database, catalogue, run_tags, context.log)
+        database = getattr(context.resources, DATABASE)
+        workflow_run = WorkflowRun(run, context.instance, jobs, database, catalogue, context.log)
         try:
             yield workflow_run
         finally:

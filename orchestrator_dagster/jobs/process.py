@@ -11,13 +11,14 @@ import dagster as dg
 
 from orchestrator_dagster.db.processes import ProcessRow
 from orchestrator_dagster.db.step_log import StepRow
-from orchestrator_dagster.domain.process import ProcessStatus
+from orchestrator_dagster.domain.process import Assignee, ProcessStatus
 from orchestrator_dagster.domain.target import Target
+from orchestrator_dagster.domain.waiting import Wait, WaitKind, most_pressing
 from orchestrator_dagster.errors import ProcessNotFoundError, ProcessStateError, RefusalError
 from orchestrator_dagster.jobs.listing import Listing, table
 
 if TYPE_CHECKING:
-    from orchestrator_dagster.jobs.session import Session
+    from orchestrator_dagster.jobs.process_session import ProcessSession
 
 _POLL_SECONDS = 0.1
 
@@ -36,10 +37,13 @@ class Process:
         "started_at",
     )
 
-    def __init__(self, session: "Session", row: ProcessRow, steps: Sequence[StepRow]) -> None:
+    def __init__(
+        self, session: "ProcessSession", row: ProcessRow, steps: Sequence[StepRow], waits: Mapping[str, Wait]
+    ) -> None:
         self._session = session
         self._row = row
         self._steps = steps
+        self._waits = waits
 
     @property
     def process_id(self) -> UUID:
@@ -63,8 +67,9 @@ class Process:
 
     @property
     def current_step(self) -> str | None:
-        """Key of the step that was logged last: the one that it failed at or waits at, if it does."""
-        return self._row.last_step
+        """Key of the step that it failed at or waits at; else of the one that was logged last."""
+        pressing = most_pressing(self._waits.values())
+        return pressing.step if pressing else self._row.last_step
 
     @property
     def product(self) -> str | None:
@@ -93,6 +98,11 @@ class Process:
         return self._row.created_by
 
     @property
+    def assignee(self) -> Assignee:
+        """Who is asked to act, where it stands still."""
+        return self._row.assignee
+
+    @property
     def started_at(self) -> datetime:
         """When it was started, in UTC."""
         return self._row.started_at
@@ -118,37 +128,145 @@ class Process:
         return self._session.read_state(self.process_id)
 
     @property
+    def waits(self) -> Listing[Wait]:
+        """The steps that it stands at, the longest wait first: what each waits for, or why it failed."""
+        return Listing(self._waits.values())
+
+    @property
+    def forms(self) -> dict[str, Mapping[str, Any]]:
+        """The JSON schema of what each step asks for that waits for input, by the step's key."""
+        return {wait.step: wait.form or {} for wait in self._asking}
+
+    @property
     def form(self) -> dict[str, Any]:
-        """The JSON schema of what it asks for.
+        """The JSON schema of what it asks for: of the form's first page.
 
         Raises:
-            ProcessStateError: it does not wait for input.
+            ProcessStateError: it does not wait for input, or several steps do; see `forms`.
         """
-        raise self._asks_for_nothing()
+        if not self._asking:
+            raise ProcessStateError(f"Process {self.process_id} is {self.status}: it does not wait for input")
+        if len(self._asking) > 1:
+            steps = ", ".join(wait.step for wait in self._asking)
+            raise ProcessStateError(f"Process {self.process_id} waits for input at several steps: {steps}; see `forms`")
+        return dict(self._asking[0].form or {})
 
-    def resume(self, input: Mapping[str, Any] | None = None) -> Self:  # noqa: A002, ARG002 - what it is
-        """Answer what it asks for.
+    @property
+    def note(self) -> str | None:
+        """What people are to know of it."""
+        return self._row.note
+
+    @property
+    def parent(self) -> "Process | None":
+        """The process that started it, if one did."""
+        parent_id = self._row.parent_process_id
+        return None if parent_id is None else self._session.process(parent_id)
+
+    @property
+    def children(self) -> "Listing[Process]":
+        """The processes that its steps started, oldest first."""
+        return self._session.read_children(self.process_id)
+
+    @property
+    def callback_progress(self) -> Any:
+        """How far the other system that it waits for said last that it is; `None` where none said anything."""
+        said = [found for found in self._session.read_callbacks(self.process_id) if found.progress_at is not None]
+        return max(said, key=lambda found: found.progress_at or found.opened_at).progress if said else None
+
+    def resume(
+        self,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - what it is
+        step: str | None = None,
+        *,
+        launch: bool = False,
+    ) -> Self:
+        """Answer what it asks for, and let it go on until it halts again; see `Session.resume`.
 
         Args:
             input: the fields of the form.
+            step: key of the step that asks. Default: the one that asked when the process was looked at.
+            launch: have it go on through the Dagster instance instead, and return at once.
 
         Raises:
-            ProcessStateError: it does not wait for input.
+            ProcessStateError: it does not wait for input, several steps do, or it was answered otherwise.
+            InputError: the input is not valid; it goes on waiting.
         """
-        raise self._asks_for_nothing()
+        asked = step or (self._asking[0].step if len(self._asking) == 1 else None)
+        self._session.resume(self.process_id, input, step=asked, launch=launch)
+        return self.refresh()
 
-    def _asks_for_nothing(self) -> ProcessStateError:
-        return ProcessStateError(f"Process {self.process_id} is {self.status}: it does not wait for input")
+    def retry(self, step: str | None = None, *, launch: bool = False) -> Self:
+        """Go on with the process, which failed or was interrupted, until it halts again; see `Session.retry`.
+
+        Args:
+            step: key of the step. Default: every step that failed, or waits to be tried again.
+            launch: have it go on through the Dagster instance instead, and return at once.
+        """
+        self._session.retry(self.process_id, step=step, launch=launch)
+        return self.refresh()
+
+    def skip(self, step: str | None, reason: str, *, launch: bool = False) -> Self:
+        """Pass a step by that failed, or waits, and let the process go on until it halts again; see `Session.skip`.
+
+        Args:
+            step: key of the step; `None` where the process stands at one only.
+            reason: why.
+            launch: have it go on through the Dagster instance instead, and return at once.
+        """
+        self._session.skip(self.process_id, step, reason, launch=launch)
+        return self.refresh()
+
+    def replace_value(self, key: str, value: Any, reason: str, *, step: str | None = None) -> Self:
+        """Put another value into its state, on record; see `Session.replace_value`.
+
+        Args:
+            key: key of the state.
+            value: the new value; JSON.
+            reason: why.
+            step: key of a step that it stands at, to replace the value in that step's branch.
+        """
+        self._session.replace_value(self.process_id, key, value, reason, step=step)
+        return self.refresh()
+
+    def abort(self, reason: str, *, launch: bool = False) -> Self:
+        """End it, after what its steps did is undone as they say; see `Session.abort`.
+
+        Args:
+            reason: why.
+            launch: have it done through the Dagster instance instead, and return at once.
+        """
+        self._session.abort(self.process_id, reason, launch=launch)
+        return self.refresh()
+
+    def set_note(self, note: str | None) -> Self:
+        """Write down what people are to know of it."""
+        self._session.set_note(self.process_id, note)
+        return self.refresh()
 
     def refresh(self) -> Self:
         """Look again, and return the process."""
-        self._row, self._steps = self._session.read_process(self.process_id)
+        self._row, self._steps, self._waits = self._session.read_process(self.process_id)
         return self
 
-    def retry(self) -> Self:
-        """Go on with the process, which failed or was interrupted, from its first unfinished step; see `Session`."""
-        self._session.retry(self.process_id)
-        return self.refresh()
+    def wait(self, timeout: timedelta | None = None) -> Self:
+        """Wait until it ends or stands still, whoever works on it, and return it.
+
+        Args:
+            timeout: how long at most.
+
+        Raises:
+            TimeoutError: it has done neither by then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        while not (self.refresh().status.ended or self.status.halted):
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"Process {self.process_id} is {self.status} after {timeout}")
+            time.sleep(_POLL_SECONDS)
+        return self
+
+    @property
+    def _asking(self) -> list[Wait]:
+        return [wait for wait in self._waits.values() if wait.kind is WaitKind.INPUT and not wait.ready]
 
     def __repr__(self) -> str:
         at = f" at {self.current_step}" if not self.status.ended and self.current_step else ""
@@ -170,13 +288,21 @@ class Process:
                 for row in self._steps
             ],
         )
-        return f"<p>{escape(repr(self))}</p>{steps}"
+        waits = table(
+            ("step", "name", "waits for", "since", "due", "assignee", "reason"),
+            [
+                (wait.step, wait.name, wait.kind, wait.since, wait.due_at, wait.assignee, wait.reason)
+                for wait in self._waits.values()
+            ],
+        )
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<p>{escape(repr(self))}</p>{note}{waits if self._waits else ''}{steps}"
 
 
 class Launch:
     """A workflow that the Dagster instance was asked to run."""
 
-    def __init__(self, session: "Session", run_id: str) -> None:
+    def __init__(self, session: "ProcessSession", run_id: str) -> None:
         self._session = session
         self.run_id = run_id
 

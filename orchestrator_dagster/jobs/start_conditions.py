@@ -4,7 +4,9 @@ An installation changes the maps when its workflows are imported, as in
 `WF_USABLE_MAP.update({"disable_node": [SubscriptionLifecycle.ACTIVE, SubscriptionLifecycle.DISABLED]})`.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
@@ -12,6 +14,7 @@ from orchestrator_dagster.domain.product import ProductLifecycle
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import (
     ProductStatusError,
+    RelatedSubscription,
     RelationsOutOfSyncError,
     SubscriptionInUseError,
     SubscriptionOutOfSyncError,
@@ -49,8 +52,16 @@ TARGET_DEFAULT_USABLE_MAP: dict[Target, list[SubscriptionLifecycle]] = {
 """The statuses in which a workflow may start, by its target."""
 
 
-def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
+def check_start(
+    workflow: Workflow, standing: "SubscriptionStanding", *, ancestors: Collection[UUID] = frozenset()
+) -> None:
     """Make sure that a workflow may start on a subscription.
+
+    Args:
+        workflow: the workflow.
+        standing: how things stand with the subscription.
+        ancestors: the processes of which this one would be a part. What they hold locks none of its relations, since
+            they wait for it; its own subscription they may not hold.
 
     Raises:
         SubscriptionOutOfSyncError: a process holds it, or it is out of sync.
@@ -61,13 +72,17 @@ def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
     """
     name, subscription_id = workflow.name, standing.subscription_id
     holder = standing.holder
-    if holder is not None and takes_hold(workflow) and not may_supersede(workflow, holder):
-        raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=holder.process_id)
+    if holder is not None and takes_hold(workflow):
+        is_ancestor = holder.process_id in ancestors
+        if is_ancestor or not may_supersede(workflow, holder):
+            raise SubscriptionOutOfSyncError(
+                workflow=name, subscription_id=subscription_id, held_by=holder.process_id, waits_for_it=is_ancestor
+            )
     if not usable_while_out_of_sync(workflow):
         if not standing.insync:
             raise SubscriptionOutOfSyncError(workflow=name, subscription_id=subscription_id, held_by=None)
         related = dict.fromkeys((*standing.in_use_by, *standing.depends_on))
-        locked = [other for other in related if not other.insync or other.held_by is not None]
+        locked = [other for other in related if _is_locked(other, ancestors)]
         if locked:
             raise RelationsOutOfSyncError(workflow=name, subscription_id=subscription_id, locked_relations=locked)
     if not usable_for_product(workflow, standing.product_status):
@@ -86,6 +101,12 @@ def check_start(workflow: Workflow, standing: "SubscriptionStanding") -> None:
         using = [related for related in standing.in_use_by if related.status != SubscriptionLifecycle.TERMINATED]
         if using:
             raise SubscriptionInUseError(workflow=name, subscription_id=subscription_id, unterminated_in_use_by=using)
+
+
+def _is_locked(related: RelatedSubscription, ancestors: Collection[UUID]) -> bool:
+    if related.held_by is not None:
+        return related.held_by not in ancestors
+    return not related.insync
 
 
 def can_be_created(status: ProductLifecycle) -> bool:

@@ -1,6 +1,6 @@
 """The form that starts a workflow: first the product or the subscription, then what the workflow itself asks for."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from functools import cache, partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -73,7 +73,16 @@ def first_page(target: Target, products: Mapping[str, ProductLifecycle] | None =
     return None if target is Target.SYSTEM else SubscriptionPage
 
 
-def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str, Any], begin: State) -> FormWalk:
+def walk_start_form(
+    connection: Connection,
+    workflow: Workflow,
+    given: dict[str, Any],
+    begin: State,
+    *,
+    ancestors: Collection[UUID] = frozenset(),
+    conditions: bool = True,
+    outcome: FormWalk | None = None,
+) -> FormWalk:
     """Answer the form of a workflow.
 
     Args:
@@ -81,6 +90,9 @@ def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str,
         workflow: the workflow.
         given: the input, flat or page by page.
         begin: the state before the form.
+        ancestors: the processes of which the new one would be a part.
+        conditions: whether the start conditions must hold for the form to go on.
+        outcome: where to note how far it comes; see `walk`.
 
     Raises:
         StartConditionError: the workflow may not start on the subscription.
@@ -90,7 +102,9 @@ def walk_start_form(connection: Connection, workflow: Workflow, given: dict[str,
         Target.CREATE: lambda: _create_form(connection, workflow, begin),
         Target.SYSTEM: lambda: _with_own_form(workflow, begin),
     }
-    return walk(forms.get(workflow.target, lambda: _subscription_form(connection, workflow, begin)), given)
+    check = partial(check_start, workflow, ancestors=ancestors) if conditions else lambda _: None
+    form = forms.get(workflow.target, lambda: _subscription_form(connection, workflow, begin, check))
+    return walk(form, given, outcome)
 
 
 def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Generator[type[BaseModel], Any, State]:
@@ -123,7 +137,7 @@ def _create_form(connection: Connection, workflow: Workflow, begin: State) -> Ge
 
 
 def _subscription_form(
-    connection: Connection, workflow: Workflow, begin: State
+    connection: Connection, workflow: Workflow, begin: State, check: Callable[[SubscriptionStanding], object]
 ) -> Generator[type[BaseModel], Any, State]:
     # what is looked up for the page is true for the form; the start itself looks again, under locks
     look_up = cache(partial(standing, connection, lock=False))
@@ -155,7 +169,7 @@ def _subscription_form(
     if not isinstance(getattr(answer, "subscription_id", None), UUID):
         raise LookupError("what follows depends on the subscription")
     found = look_up(answer.subscription_id)
-    check_start(workflow, found)
+    check(found)
     result = yield from _with_own_form(workflow, begin | _about(found))
     return result | {"subscription_id": str(found.subscription_id)}
 

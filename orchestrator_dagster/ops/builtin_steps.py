@@ -6,7 +6,8 @@ from uuid import UUID
 from orchestrator_dagster.domain import SubscriptionLifecycle, SubscriptionModel
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import ProcessFailureError
-from orchestrator_dagster.ops.step import Step, StepKind, StepList, begin, step
+from orchestrator_dagster.ops.step import Chainable, Step, StepKind, StepList, begin
+from orchestrator_dagster.ops.step_decorators import step
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 
@@ -19,6 +20,12 @@ init = Step("Start", _nothing, StepKind.INIT, key="init")
 
 done = Step("Done", _nothing, StepKind.DONE, key="done")
 """The last step of a workflow."""
+
+abort = Step("Abort", _nothing, StepKind.ABORT, key="abort")
+"""Aborts the process there; usually with a condition around it."""
+
+obsolete_step = Step("Obsolete step", _nothing, key="obsolete_step")
+"""Does nothing. It is kept for ports: here a step may be taken away, since the others are known by their names."""
 
 _store_process_subscription = Step("Create Process Subscription relation", _nothing, key="store_process_subscription")
 
@@ -81,7 +88,7 @@ def set_status(status: SubscriptionLifecycle) -> Step:
     return step(f"Set subscription to '{status}'")(set_status)
 
 
-def ensure_provisioning_status(steps: Step | StepList) -> StepList:
+def ensure_provisioning_status(steps: Chainable) -> StepList:
     """Put steps between a move to provisioning and a move back to active."""
     provisioning, active = map(set_status, (SubscriptionLifecycle.PROVISIONING, SubscriptionLifecycle.ACTIVE))
     return begin >> provisioning >> steps >> active

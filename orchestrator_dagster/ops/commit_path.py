@@ -10,10 +10,11 @@ class CommitPoint(Enum):
     BEFORE_EFFECT = "before effect"
     BEFORE_COMMIT = "before commit"
     AFTER_COMMIT = "after commit"
+    AFTER_COMMIT_BEFORE_DAGSTER = "after commit and before Dagster"
 
 
 listeners: list[Callable[[CommitPoint, str], None]] = []
-"""Called with the point and the step's key. Empty but in tests."""
+"""Called with the point and the step's key, inside a foreach with the item's index. Empty but in tests."""
 
 
 def reached(point: CommitPoint, step_key: str) -> None:

@@ -17,8 +17,9 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from orchestrator_dagster.domain import SUBSCRIPTION_MODEL_REGISTRY, ProductBlockModel, SubscriptionModel
 from orchestrator_dagster.domain.lifecycle_validation import validate_lifecycle_class
+from orchestrator_dagster.domain.secret import hiding, secrets_in, unsealed
 from orchestrator_dagster.domain.state import State, copy_of
-from orchestrator_dagster.errors import DefinitionError, InjectionError, StateKeyError
+from orchestrator_dagster.errors import ConfigurationError, DefinitionError, InjectionError, StateKeyError
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 _MISSING = inspect.Parameter.empty
@@ -158,12 +159,17 @@ class _StateFiller:
             raise StateKeyError(self._name, self._function)
         try:
             # a step that changes what it was given must not change what the next one gets; what is loaded is new
-            found = self._convert(value if self._loads else copy_of(value))
+            opened = value if self._loads else unsealed(value)
+        except ConfigurationError as error:
+            raise InjectionError(f"Parameter '{self._name}' of {self._function} cannot be filled: {error}") from error
+        try:
+            found = self._convert(opened)
         except ValidationError as error:
+            hide = hiding(opened)
             raise InjectionError(
                 f"Could not convert value {value!r} to {_type_name(self._annotation)} "
-                f"for parameter '{self._name}' of {self._function}: {_reasons(error)}"
-            ) from error
+                f"for parameter '{self._name}' of {self._function}: {hide.text(_reasons(error))}{_hint(opened)}"
+            ) from hide.cause(error)
         if self._loads:
             _validate_classes(found, ambient)
         return found
@@ -296,6 +302,11 @@ def _model_types(annotation: Any) -> tuple[type[SubscriptionModel], ...]:
         else:
             return ()
     return tuple(found)
+
+
+def _hint(opened: Any) -> str:
+    kinds = sorted({type(secret).__name__ for secret in secrets_in(opened)})
+    return f". What is secret comes as {' or '.join(kinds)}: annotate it so" if kinds else ""
 
 
 def _reasons(error: ValidationError) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic import SecretBytes, SecretStr
-from pydantic_core import to_jsonable_python
-
 from orchestrator_dagster.domain import SubscriptionModel
+from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import Concerned
 from orchestrator_dagster.domain.repository import SubscriptionRecord, use_repository
+from orchestrator_dagster.domain.secret import sealed
 from orchestrator_dagster.domain.state import State
+from orchestrator_dagster.errors import ConfigurationError
 
 # Steps are declared, and their signatures read, without a database: what talks to one is loaded when one runs.
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ class StepTransaction:
     Attributes:
         connection: where the step's changes go. Only the engine commits it.
         process_id: the process that the step is part of.
+        step: the step's key in the step log.
         saved: the subscriptions that were saved in it so far, by id.
     """
 
     connection: "Connection"
     process_id: UUID
+    step: str
     saved: Mapping[UUID, SubscriptionRecord]
 
     def hold(self, subscription_id: UUID) -> bool:
@@ -52,6 +54,17 @@ class StepTransaction:
         from orchestrator_dagster.db.locks import lock_subscription
 
         lock_subscription(self.connection, subscription_id)
+
+    def open_callback(self, step: str, token: str) -> None:
+        """Let another system send something to a step that comes later.
+
+        Args:
+            step: key of the step that waits for it.
+            token: what the other system proves with that it may; only its hash is kept.
+        """
+        from orchestrator_dagster.db.callbacks import hash_of, open_callback
+
+        open_callback(self.connection, self.process_id, step, hash_of(token), now())
 
     @property
     def concerned(self) -> Concerned:
@@ -75,7 +88,7 @@ def transaction(connection: "Connection", *, process_id: UUID, step: str, create
     repository = PostgresRepository(connection, process_id=process_id, step=step, changed_by=created_by)
     try:
         with use_repository(repository):
-            yield StepTransaction(connection, process_id, repository.saved)
+            yield StepTransaction(connection, process_id, step, repository.saved)
         begun.commit()
     except BaseException:
         # the connection may be gone, and what was under way with it; the step's own failure is what counts
@@ -109,7 +122,7 @@ def _models(returned: Any) -> Iterator[SubscriptionModel]:
 
 
 def as_state(returned: Any, *, of: str) -> State:
-    """Return what a step or form returned as state: JSON, by key.
+    """Return what a step or form returned as state: JSON, by key, with its secrets sealed.
 
     Args:
         returned: a dict, or nothing.
@@ -117,6 +130,7 @@ def as_state(returned: Any, *, of: str) -> State:
 
     Raises:
         TypeError: it returned something else, or something that is not JSON.
+        ConfigurationError: it returned a secret, and there is no key to seal it with.
     """
     if returned is None:
         return {}
@@ -124,10 +138,10 @@ def as_state(returned: Any, *, of: str) -> State:
         raise TypeError(f"{of} must return a dict with text keys or nothing, not {type(returned).__name__}")
     state = {}
     for key, value in returned.items():
-        if isinstance(value, (SecretStr, SecretBytes)):
-            raise TypeError(f"{of} returned a secret under {key!r}, and the state is stored in clear")
         try:
-            state[key] = to_jsonable_python(value)
-        except (ValueError, RecursionError) as error:
+            state[key] = sealed(value)
+        except ConfigurationError:
+            raise
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"{of} returned under {key!r} what cannot be stored: {error}") from error
     return state

@@ -1,18 +1,14 @@
-"""Products, subscriptions and processes as Dagster resources, for steps, assets, sensors and ops of one's own."""
+"""Products and subscriptions as Dagster resources, for steps, assets, sensors and ops of one's own."""
 
-from collections.abc import Sequence
 from typing import Unpack
 from uuid import UUID
 
 import dagster as dg
 
-from orchestrator_dagster.db.processes import ProcessRow, find_processes, get_process
 from orchestrator_dagster.db.products import ProductRow, all_products
-from orchestrator_dagster.db.step_log import StepRow, step_rows
 from orchestrator_dagster.db.subscriptions.queries import find_subscriptions
 from orchestrator_dagster.db.subscriptions.relations import subscriptions_that_use, subscriptions_used_by
 from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
-from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.query import OneOrMore, Page, SubscriptionFilters, SubscriptionQuery
 from orchestrator_dagster.domain.related import RelatedQuery, RelatedSubscriptionRow
 from orchestrator_dagster.errors import ProductNotFoundError
@@ -113,48 +109,3 @@ class Subscriptions(dg.ConfigurableResource["Subscriptions"]):
         query = RelatedQuery(subscription_id, depth, status, product_type)
         with self.database.reading() as connection:
             return subscriptions_used_by(connection, query)
-
-
-class Processes(dg.ConfigurableResource["Processes"]):
-    """The processes and their step logs.
-
-    Args:
-        database: where they are kept.
-    """
-
-    database: dg.ResourceDependency[Database]
-
-    def find(
-        self,
-        *,
-        subscription_id: UUID | None = None,
-        workflow: str | None = None,
-        status: Sequence[ProcessStatus] = (),
-        limit: int | None = None,
-    ) -> list[ProcessRow]:
-        """Return the processes that fit all that is given, oldest first; with a limit, the newest ones.
-
-        Args:
-            subscription_id: a subscription that they worked on.
-            workflow: name of their workflow.
-            status: where they stand; any where empty.
-            limit: how many at most.
-        """
-        with self.database.reading() as connection:
-            return find_processes(
-                connection, subscription_id=subscription_id, workflow=workflow, status=status, limit=limit
-            )
-
-    def get(self, process_id: UUID) -> ProcessRow:
-        """Return a process.
-
-        Raises:
-            ProcessNotFoundError: there is none with that id.
-        """
-        with self.database.reading() as connection:
-            return get_process(connection, process_id)
-
-    def steps(self, process_id: UUID) -> list[StepRow]:
-        """Return the step log of a process, oldest row first."""
-        with self.database.reading() as connection:
-            return step_rows(connection, process_id)

@@ -14,6 +14,7 @@ from golden_example import REPOSITORY, golden_folder
 DATA = REPOSITORY / "tests" / "data"
 SETTINGS = DATA / "user_mypy.ini"
 MISTAKES = DATA / "user_mistakes.py"
+SHAPES = DATA / "user_shapes.py"
 ERROR = re.compile(r"^(?P<file>.+?):(?P<line>\d+): error: (?P<text>.*)\[(?P<code>[a-z-]+)\]$", re.MULTILINE)
 
 Errors = dict[Path, list[tuple[int, str, str]]]
@@ -27,7 +28,7 @@ def errors(request: pytest.FixtureRequest) -> Errors:
     command = [sys.executable, "-m", "mypy", "--config-file", SETTINGS, "--python-version", "3.11"]
     command += ["--show-error-codes", "--show-absolute-path", "--no-pretty", "--no-error-summary"]
     command += ["--cache-dir", request.config.cache.mkdir("mypy-of-users")]
-    command += ["-p", "golden", "-p", "examples", "-m", MISTAKES.stem]
+    command += ["-p", "golden", "-p", "examples", "-m", MISTAKES.stem, "-m", SHAPES.stem]
     finished = subprocess.run(
         list(map(str, command)),
         cwd=DATA,  # so that mypy finds no settings but those
@@ -63,6 +64,10 @@ def test_the_walkthrough_passes_but_for_the_part_that_suspends(errors: Errors) -
 
 def test_the_example_passes(errors: Errors) -> None:
     assert within(errors, REPOSITORY / "examples") == {}
+
+
+def test_all_of_the_workflow_language_passes(errors: Errors) -> None:
+    assert within(errors, SHAPES) == {}
 
 
 def test_every_mistake_of_a_user_is_found_and_nothing_else(errors: Errors) -> None:

@@ -2,7 +2,6 @@
 
 from uuid import UUID, uuid4
 
-import dagster as dg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -10,8 +9,8 @@ from orchestrator_dagster import Orchestrator, State, StepList, Workflow, begin,
 from orchestrator_dagster.db import leases
 from orchestrator_dagster.db.leases import Lease, keep_runs_out
 from orchestrator_dagster.db.processes import lock_process
+from orchestrator_dagster.jobs.left_behind import settle_all
 from orchestrator_dagster.jobs.session import Session
-from orchestrator_dagster.sensors.interrupted import interrupted_sensor, mark_left_behind
 
 
 def a_workflow(*names: str, failing: str | None = None) -> Workflow:
@@ -69,9 +68,9 @@ class TestLeases:
         with session(a_workflow("one", "two", failing="two")) as wfo:
             failed = wfo.run("work")
             pretend_that_the_worker_died(engine, failed.process_id)
-            assert [process.process_id for process in mark_left_behind(engine)] == [failed.process_id]
+            assert [process.process_id for process in settle_all(engine)] == [failed.process_id]
             assert "died" in (failed.refresh().failed_reason or "")
-            assert list(mark_left_behind(engine)) == []
+            assert list(settle_all(engine)) == []
         with session(a_workflow("one", "two")) as wfo:
             assert wfo.retry(failed.process_id).status == "completed"
 
@@ -81,17 +80,17 @@ class TestLeases:
             pretend_that_the_worker_died(engine, failed.process_id)
             lease = Lease.take(engine, failed.process_id)
             assert lease is not None
-            assert list(mark_left_behind(engine)) == []
+            assert list(settle_all(engine)) == []
             lease.release()
 
-    def test_the_sensor_waits_for_nobody_who_changes_the_process(self, engine: Engine) -> None:
+    def test_nobody_who_changes_the_process_is_waited_for(self, engine: Engine) -> None:
         with session(a_workflow("one", failing="one")) as wfo:
             failed = wfo.run("work")
         pretend_that_the_worker_died(engine, failed.process_id)
         with engine.begin() as connection:
             lock_process(connection, failed.process_id)
-            assert list(mark_left_behind(engine)) == []
-        assert len(list(mark_left_behind(engine))) == 1
+            assert list(settle_all(engine)) == []
+        assert len(list(settle_all(engine))) == 1
 
     def test_a_run_that_comes_while_somebody_looks_who_is_alive_goes_on(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch
@@ -110,20 +109,6 @@ class TestLeases:
             monkeypatch.setattr(leases, "_lock", try_and_let_look_end)
             with session(a_workflow("one")) as wfo:
                 assert wfo.retry(failed.process_id).status == "completed"
-
-    def test_the_sensor_says_which_processes_it_found(self, engine: Engine) -> None:
-        orchestrator = Orchestrator([], workflows=[a_workflow("one", failing="one")])
-        with orchestrator.connect() as wfo:
-            failed = wfo.run("work")
-            pretend_that_the_worker_died(engine, failed.process_id)
-            sensor = interrupted_sensor([orchestrator.job("work")])
-            context = dg.build_sensor_context(
-                instance=wfo.instance, resources={"orchestrator_database": orchestrator.database}
-            )
-            assert str(failed.process_id) in str(sensor.evaluate_tick(context).skip_message)
-            run = wfo.instance.get_run_by_id(str(failed.process_id))
-            assert run is not None
-            assert run.tags["orchestrator/status"] == "failed"
 
 
 @pytest.mark.usefixtures("orchestrator_database")

@@ -133,7 +133,11 @@ def test_whoever_forgets_a_run_learns_whether_it_was_terminated(queue: LaunchQue
     assert queue.request_cancel("terminated")
     first = queue.find("terminated")
     assert queue.request_cancel("terminated")
-    assert queue.find("terminated") == first, "the first request counts"
+    second = queue.find("terminated")
+    assert first is not None
+    assert second is not None
+    assert second.cancel_requested_at == first.cancel_requested_at, "the first request counts"
+    assert (first.cancel_requests, second.cancel_requests) == (1, 2), "a second one breaks in"
     assert queue.remove("terminated")
     assert not queue.remove("left alone")
     assert not queue.remove("terminated")

@@ -51,6 +51,16 @@ FUNCTIONS_AND_VIEWS = text("""
 """)
 
 
+A_PROCESS = text("""
+    WITH talk AS (
+        INSERT INTO orchestrator.workflows (name, target, description) VALUES ('talk', 'SYSTEM', '')
+        RETURNING workflow_id
+    )
+    INSERT INTO orchestrator.processes (process_id, workflow_id, is_task, last_status, run_id, plan)
+    SELECT gen_random_uuid(), workflow_id, false, 'running', 'a run', '[]' FROM talk
+""")
+
+
 @pytest.fixture
 def empty(new_database: NewDatabase) -> Engine:
     """A database without anything of ours."""
@@ -116,7 +126,9 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
 
 def test_the_engine_settings_are_one_row_from_the_start(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert connection.execute(text("SELECT * FROM orchestrator.engine_settings")).all() == [(True, False)]
+        assert connection.execute(text("SELECT * FROM orchestrator.engine_settings")).all() == [
+            (True, False, None, None, None)
+        ]
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(text("INSERT INTO orchestrator.engine_settings DEFAULT VALUES"))
 
@@ -157,6 +169,47 @@ def test_a_downgrade_takes_everything_away_and_the_next_upgrade_brings_it_back(e
         assert connection.scalars(FUNCTIONS_AND_VIEWS).all() == []
     migrate.upgrade(engine)
     assert definitions(engine) == before
+
+
+def test_of_the_unused_tokens_of_a_process_the_newest_is_kept(engine: Engine) -> None:
+    migrate.downgrade(engine, "0006")
+    with engine.begin() as connection:
+        connection.execute(A_PROCESS)
+        connection.execute(
+            text("""
+                INSERT INTO orchestrator.resume_tokens (process_id, created_by, created_at, used_by_run)
+                SELECT process_id, token.*
+                FROM orchestrator.processes,
+                     (VALUES ('used', TIMESTAMPTZ '2026-01-01', 'a run'), ('old', '2026-01-01', NULL),
+                             ('new', '2026-01-02', NULL), ('older', '2025-01-01', NULL))
+                         AS token (created_by, created_at, used_by_run)
+            """)
+        )
+    migrate.upgrade(engine)
+    with engine.connect() as connection:
+        left = connection.scalars(text("SELECT created_by FROM orchestrator.resume_tokens"))
+        assert set(left) == {"used", "new"}
+
+
+def test_a_downgrade_below_waits_lets_waiting_processes_fail_and_keeps_all_rounds_of_the_log(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(A_PROCESS)
+        connection.execute(text("UPDATE orchestrator.processes SET last_status = 'suspended'"))
+        connection.execute(
+            text("""
+                INSERT INTO orchestrator.process_steps (process_id, step, attempt, round, name, status, run_id,
+                                                        created_by, changes, started_at, completed_at)
+                SELECT process_id, 'call', round, round, 'Call', 'success', 'a run', 'me', '{}', now(), now()
+                FROM orchestrator.processes, generate_series(1, 3) AS round
+            """)
+        )
+    migrate.downgrade(engine, "0006")
+    with engine.connect() as connection:
+        status, reason = connection.execute(text("SELECT last_status, failed_reason FROM orchestrator.processes")).one()
+        steps = connection.scalars(text("SELECT step FROM orchestrator.process_steps ORDER BY step_id"))
+        assert steps.all() == ["call#1", "call#2", "call"]
+    assert (status, reason) == ("failed", "It was suspended when the database went back to revision 0006")
+    migrate.upgrade(engine)
 
 
 def test_two_that_upgrade_at_once_both_succeed(empty: Engine) -> None:

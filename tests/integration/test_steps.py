@@ -780,7 +780,7 @@ class TestWhatAStepLeavesBehind:
             wfo.run("leaving")
         assert wfo.processes()[0].status == "failed"
 
-    def test_a_failed_retrystep_is_a_failed_step(self, run_steps: RunSteps) -> None:
+    def test_a_failed_retrystep_waits_for_its_next_attempt_and_can_be_retried_before(self, run_steps: RunSteps) -> None:
         attempts = Attempts()
 
         @retrystep("Try")
@@ -788,7 +788,8 @@ class TestWhatAStepLeavesBehind:
             attempts()
 
         process = run_steps(attempt)
-        assert (process.status, attempts.count) == ("failed", 1)
+        assert (process.status, attempts.count) == ("waiting", 1)
+        assert process.failed_reason == "attempt 1 failed"
         assert process.retry().status == "completed"
 
     def test_the_changes_in_the_log_are_the_difference_only(self, run_steps: RunSteps) -> None:

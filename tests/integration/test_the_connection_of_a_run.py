@@ -26,7 +26,7 @@ from orchestrator_dagster import (
 from orchestrator_dagster.db.leases import Lease
 from orchestrator_dagster.ops import commit_path
 from orchestrator_dagster.ops.commit_path import CommitPoint
-from orchestrator_dagster.ops.process import ProcessRun
+from orchestrator_dagster.ops.process_run import ProcessRun
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")

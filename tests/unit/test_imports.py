@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-MOST_SECONDS = 0.15
+MOST_OF_DAGSTERS_TIME = 0.2
 REPETITIONS = 5
 
 # all that a module of products and workflows needs, but for its forms
@@ -58,17 +58,21 @@ def imported(code: str) -> dict[str, float]:
     return {line["name"]: int(line["own"]) / 1e6 for line in LINE.finditer(told)}
 
 
-def added_seconds(code: str) -> Iterator[float]:
-    """How long the modules take that code imports and Dagster does not, each time that it is tried."""
+def added_share(code: str) -> Iterator[float]:
+    """How long the modules take that code imports and Dagster does not, as a share of Dagster's own; several tries.
+
+    Without the search for garbage, which takes longest where most has been imported before.
+    """
     for attempt in range(REPETITIONS):
-        modules = imported(f"import dagster; {code}  # {attempt}")
-        yield sum(seconds for name, seconds in modules.items() if name not in imported("import dagster"))
+        modules = imported(f"import gc; gc.disable(); import dagster; {code}  # {attempt}")
+        dagsters = sum(seconds for name, seconds in modules.items() if name in imported("import dagster"))
+        yield sum(modules.values()) / dagsters - 1
 
 
 @pytest.mark.parametrize("code", ["import orchestrator_dagster", DECLARE], ids=["the package", "what declares"])
 def test_an_import_adds_little_to_that_of_dagster(code: str) -> None:
-    """The fastest of several tries: what else the machine does makes it slower, never faster."""
-    assert min(added_seconds(code)) < MOST_SECONDS
+    """The smallest share of several tries: a busy machine makes both slower, and a pause at a wrong moment one."""
+    assert min(added_share(code)) < MOST_OF_DAGSTERS_TIME
 
 
 @pytest.mark.parametrize("code", ["import orchestrator_dagster", DECLARE], ids=["the package", "what declares"])

@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "ops": {"db", "domain", "resources"},
     "jobs": {"ops", "db", "domain", "forms", "resources"},
     "sensors": {"jobs", "ops", "db", "domain", "forms", "resources"},
-    "cli": {"orchestrator", "sensors", "jobs", "ops", "db", "domain", "forms", "resources", "instance"},
+    "web": {"orchestrator", "jobs", "ops", "db", "domain", "forms", "resources"},
+    "cli": {"orchestrator", "web", "sensors", "jobs", "ops", "db", "domain", "forms", "resources", "instance"},
+    "testing": {"orchestrator", "jobs", "db", "domain", "forms", "resources"},
     "instance": {"db"},
 }
 

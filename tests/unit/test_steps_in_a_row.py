@@ -21,7 +21,7 @@ from orchestrator_dagster import (
     validate_workflow,
     workflow,
 )
-from orchestrator_dagster.ops.plan import plan
+from orchestrator_dagster.ops.planning import plan
 
 
 @step("One")
@@ -35,7 +35,7 @@ def two() -> State:
 
 
 def keys(steps: StepList) -> list[str]:
-    return [planned.key for planned in plan(steps)]
+    return list(plan(steps))
 
 
 def test_begin_is_the_empty_list() -> None:
@@ -74,19 +74,19 @@ def test_a_step_that_is_used_again_gets_a_number() -> None:
 
 
 def test_only_the_last_step_completes_the_process() -> None:
-    assert [planned.last for planned in plan(begin >> one >> two)] == [False, True]
+    assert [planned.last for planned in plan(begin >> one >> two).values()] == [False, True]
 
 
 def test_a_list_shares_its_condition_and_each_of_its_occurrences_has_its_own() -> None:
     both = conditional(lambda _: True)(begin >> one >> two)
     planned = plan(begin >> both >> both)
-    assert [list(step.conditions) for step in planned] == [["one:0"], ["one:0"], ["one_2:0"], ["one_2:0"]]
+    assert [list(step.conditions) for step in planned.values()] == [["one:0"], ["one:0"], ["one_2:0"], ["one_2:0"]]
 
 
 def test_conditions_within_conditions_are_evaluated_from_the_outside() -> None:
     inner = conditional(lambda state: state["inner"])(begin >> two)
     outer = conditional(lambda state: state["outer"])(begin >> one >> inner)
-    first, second = plan(begin >> outer)
+    first, second = plan(begin >> outer).values()
     assert list(first.conditions) == ["one:0"]
     assert list(second.conditions) == ["one:0", "two:1"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator_dagster import DefinitionError, Product, ProductBlockModel, StepList, SubscriptionModel, begin, step
 from orchestrator_dagster.domain.stored import Stored
-from orchestrator_dagster.jobs.workflow import create_workflow, task, validate_workflow
+from orchestrator_dagster.jobs.decorators import create_workflow, task, validate_workflow
 
 
 class ShelfBlock(ProductBlockModel, product_block_name="Shelf of the marker tests", renamed_from="Board"):

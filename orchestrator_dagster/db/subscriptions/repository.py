@@ -57,6 +57,11 @@ class PostgresRepository(ConnectedRepository):
         self._versions_before: dict[UUID, int] = {}
         self._author = Author(changed_by=changed_by, process_id=process_id, step=step)
 
+    @property
+    def changed_by(self) -> str:
+        """Who saves, for the history."""
+        return self._author.changed_by
+
     def product(self, product_id: UUID) -> ProductRecord:
         """Return a product; raise `ProductNotFoundError` where there is none."""
         return reader.product(self.connection, product_id)
