@@ -257,7 +257,7 @@ mutation($run: String!) { terminateRun(runId: $run) { __typename ... on Terminat
 @contextmanager
 def webserver(home: DagsterHome, workspace: Path) -> Iterator[str]:
     """Have Dagit's webserver run, and yield its address."""
-    port = _free_port()
+    port = free_port()
     with home.process("dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", port) as process:
         address = f"http://127.0.0.1:{port}"
 
@@ -273,7 +273,7 @@ def webserver(home: DagsterHome, workspace: Path) -> Iterator[str]:
 def everything(home: DagsterHome, workspace: Path) -> Iterator[str]:
     """Have `orchestrator-dagster dev` run, and yield Dagit's address when it has loaded the code."""
     printed = home.folder / "dev.log"
-    command = [str(BIN / "orchestrator-dagster"), "dev", "-w", str(workspace), "-p", str(_free_port())]
+    command = [str(BIN / "orchestrator-dagster"), "dev", "-w", str(workspace), "-p", str(free_port())]
     with printed.open("w") as output:
         process = subprocess.Popen(
             command, env=home.environment, cwd=home.folder, stdout=output, stderr=output, start_new_session=True
@@ -294,7 +294,8 @@ def everything(home: DagsterHome, workspace: Path) -> Iterator[str]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

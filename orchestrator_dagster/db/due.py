@@ -18,6 +18,8 @@ from orchestrator_dagster.domain.lifecycle import SubscriptionLifecycle
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.target import Target
 
+_ENDED_BY_ANOTHER = [status for status in ProcessStatus if status.failed or status is ProcessStatus.RUNNING]
+
 
 @dataclass(frozen=True)
 class DueSubscription:
@@ -69,7 +71,7 @@ def subscriptions_due_for_validation(
             or_(
                 subscriptions.c.held_by.is_(None),
                 and_(
-                    holder.c.last_status.in_([ProcessStatus.FAILED, ProcessStatus.RUNNING]),
+                    holder.c.last_status.in_(_ENDED_BY_ANOTHER),
                     holder_workflow.c.target == Target.VALIDATE,
                 ),
             ),

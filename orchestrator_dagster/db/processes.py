@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, literal, select, text, update
+from sqlalchemy import Connection, Row, Select, func, literal, select, text, true, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator_dagster.db.exact_json import to_json
-from orchestrator_dagster.db.step_log import StepRow, log_step
 from orchestrator_dagster.db.tables import (
     process_inputs,
     process_runs,
@@ -22,7 +21,7 @@ from orchestrator_dagster.db.tables import (
     subscriptions,
     workflows,
 )
-from orchestrator_dagster.domain.process import Assignee, Concerned, ProcessStatus, StepStatus
+from orchestrator_dagster.domain.process import Assignee, Concerned, ProcessStatus
 from orchestrator_dagster.domain.target import Target
 from orchestrator_dagster.errors import ConfigurationError, ProcessNotFoundError
 
@@ -143,12 +142,16 @@ def process_of_run(connection: Connection, run_id: str) -> UUID | None:
     return connection.scalar(select(process_runs.c.process_id).where(process_runs.c.run_id == run_id))
 
 
-def process_of_token(connection: Connection, token: UUID) -> UUID | None:
-    """Return the process that a token is for; `None` for one that is unknown or was used."""
-    process_id: UUID | None = connection.scalar(
-        select(resume_tokens.c.process_id).where(resume_tokens.c.token == token, resume_tokens.c.used_by_run.is_(None))
-    )
-    return process_id
+def process_of_token(connection: Connection, token: UUID, *, used: bool = True) -> UUID | None:
+    """Return the process that a token is for.
+
+    Args:
+        connection: where to look.
+        token: the token.
+        used: whether to look among those too that let a run go on already.
+    """
+    found = select(resume_tokens.c.process_id).where(resume_tokens.c.token == token)
+    return connection.scalar(found if used else found.where(resume_tokens.c.used_by_run.is_(None)))
 
 
 def use_resume_token(connection: Connection, token: UUID, run_id: str) -> bool:
@@ -201,8 +204,18 @@ def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:
     return lease
 
 
-def request_abort(connection: Connection, process_id: UUID, user: str, reason: str, now: datetime) -> bool:
+def request_abort(
+    connection: Connection, process_id: UUID, user: str, reason: str, now: datetime, *, lease: int | None = None
+) -> bool:
     """Record that a process is to be aborted; the first who asks counts.
+
+    Args:
+        connection: the transaction.
+        process_id: id of the process.
+        user: who asks.
+        reason: why.
+        now: the time.
+        lease: of the run that asks, which has no say any more where another one went on; without it, whoever asks may.
 
     Returns:
         Whether that is new; `False` also where the process has ended.
@@ -212,6 +225,7 @@ def request_abort(connection: Connection, process_id: UUID, user: str, reason: s
         .where(
             processes.c.process_id == process_id,
             processes.c.abort_requested_at.is_(None),
+            true() if lease is None else processes.c.lease == lease,
             processes.c.last_status.not_in([status for status in ProcessStatus if status.ended]),
         )
         .values(abort_requested_at=now, abort_requested_by=user, abort_reason=reason)
@@ -238,20 +252,6 @@ def given_input(connection: Connection, process_id: UUID) -> dict[str, Any]:
         )
     ).scalar_one()
     return given
-
-
-def abort_process(connection: Connection, process_id: UUID, *, by_run: str, row_name: str, user: str) -> None:
-    """End a process that no run works on: log why, and let go of its subscriptions."""
-    lease = connection.execute(
-        update(processes)
-        .where(processes.c.process_id == process_id)
-        .values(lease=processes.c.lease + 1)
-        .returning(processes.c.lease)
-    ).scalar_one()
-    now = connection.execute(select(func.clock_timestamp())).scalar_one()
-    row = StepRow("abort", row_name, StepStatus.ABORT, by_run, user, started_at=now, completed_at=now)
-    log_step(connection, process_id, row, lease=lease, status=ProcessStatus.ABORTED, reason=row_name)
-    release_subscriptions(connection, process_id)
 
 
 def release_subscriptions(connection: Connection, process_id: UUID) -> None:

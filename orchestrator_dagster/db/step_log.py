@@ -25,7 +25,8 @@ from orchestrator_dagster.errors import ProcessTakenOverError
 _LOG_STEP = text("""
     WITH fenced AS (
         UPDATE orchestrator.processes
-        SET last_status = :process_status,
+        SET last_status = CASE WHEN :heeds_abort AND abort_requested_at IS NOT NULL THEN 'running'
+                               ELSE :process_status END,
             last_step = :step,
             last_modified_at = clock_timestamp(),
             assignee = :assignee,
@@ -271,6 +272,7 @@ def log_step(
     reason: str | None = None,
     traceback: str | None = None,
     wait: Wait | None = None,
+    heeds_abort: bool = False,
 ) -> Flags:
     """Add a row to the step log and say where the process stands, if the writer's lease is the newest one.
 
@@ -283,6 +285,8 @@ def log_step(
         reason: why the process stands there; without it, that of the wait.
         traceback: where it failed; without it, that of the wait.
         wait: what the step waits for from now on; without it, it waits for nothing any more.
+        heeds_abort: whether the run carries out an abort that it hears of here. The process then does not stand still,
+            so that it is noticed should the run die before that.
 
     Returns:
         What the run is to heed before its next step.
@@ -298,6 +302,7 @@ def log_step(
         {
             "process_id": process_id,
             "process_status": status.value,
+            "heeds_abort": heeds_abort and status.halted,
             "ended": status.ended,
             "lease": lease,
             "assignee": (halt.assignee if halt else Assignee.SYSTEM).value,

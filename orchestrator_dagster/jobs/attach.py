@@ -128,11 +128,12 @@ def _process_to_go_on_with(connection: Connection, arrival: Arrival) -> UUID | N
         return known
     if RESUME_TOKEN in run.tags:
         token = _token_of(run)
-        process_id = process_of_token(connection, token) if token else None
+        # that of a run which is re-executed was meant for this one too, as long as it is good
+        process_id = process_of_token(connection, token, used=not run.parent_run_id) if token else None
         if process_id is not None:
             return process_id
         if not run.parent_run_id:
-            raise ProcessStateError("The token by which this run was to go on with a process was used already")
+            raise ProcessStateError("There is no process for the token by which this run was to go on with one")
     if not run.parent_run_id:
         return None
     parents = process_of_run(connection, run.parent_run_id)
@@ -206,6 +207,7 @@ def _go_on(engine: Engine, lease: Lease, process_id: UUID, arrival: Arrival) -> 
     _require_of_workflow(process, workflow)
     _require_not_aborted(process)
     _require_newest(process, arrival)
+    _use_token(connection, process, run)
     claim = Claim(engine, process_id, run.run_id, arrival.user, lease, process.lease)
     if process.status is ProcessStatus.COMPLETED:
         return _pass_by(claim, process, arrival)
@@ -220,7 +222,6 @@ def _go_on(engine: Engine, lease: Lease, process_id: UUID, arrival: Arrival) -> 
         # what is to be undone is found by its key, whatever became of the workflow
         EditedWorkflow(workflow, process, rows, memory, waits).require_matching()
         _require_its_turn(knowledge, arrival)
-    _use_token(connection, process, run)
     claim = replace(claim, number=hand_over(connection, process_id, run.run_id))
     _retry(connection, claim, process, knowledge, arrival)
     _restart_groups(connection, claim, knowledge, workflow)

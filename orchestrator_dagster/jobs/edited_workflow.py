@@ -1,166 +1,186 @@
-"""Whether a process can go on with its workflow, which may have been edited since the process was started."""
+"""Whether a process can go on with its workflow, which may have been edited while the process was under way."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from orchestrator_dagster.db.processes import ProcessRow
-from orchestrator_dagster.db.step_log import Memory, StepRow
-from orchestrator_dagster.domain.waiting import Wait
+from sqlalchemy import Connection
+
+from orchestrator_dagster.db.callbacks import callbacks_of, give_to_step
+from orchestrator_dagster.db.processes import ProcessRow, record_plan
+from orchestrator_dagster.db.step_log import StepRow
+from orchestrator_dagster.db.waits import close_wait, open_wait
+from orchestrator_dagster.domain.waiting import Wait, WaitKind
 from orchestrator_dagster.errors import WorkflowEditedError
+from orchestrator_dagster.jobs.edited_forks import RecordedFork
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.plan import Plan
+from orchestrator_dagster.ops.plan import split_key
+from orchestrator_dagster.ops.recorded_plan import RecordedStep, TodaysSteps
 from orchestrator_dagster.ops.step import StepKind
 
-_SCOPE = "scope"
+_WAITS_SO = {
+    WaitKind.INPUT: StepKind.INPUTSTEP,
+    WaitKind.CALLBACK: StepKind.CALLBACK,
+    WaitKind.TIME: StepKind.TIMER,
+    WaitKind.PROCESS: StepKind.PROCESS,
+}
+"""What a step is that waits so. One that failed, or is tried again, is done anew, whatever it is."""
+
+_HAVE_KEYS_OF_THEIR_OWN = (StepKind.FAN_OUT, StepKind.JOIN, *_WAITS_SO.values())
+_BACK = "Put the code back as it was, or abort the process"
+_NAMED = "Put the step back, name it in `renamed_from` of the step that it became, skip it, or abort the process"
 
 
 @dataclass(frozen=True)
 class EditedWorkflow:
-    """A workflow as it is, and a process as it was when it was started and as far as it came.
+    """A workflow as it is, and a process as far as it came with the workflow as it was.
 
     Attributes:
         workflow: the workflow as it is.
-        process: the process; its plan is that of the workflow when it was started.
-        rows: its step log, with today's keys.
-        memory: the fold of that.
-        waits: the steps that were reached and are not finished.
+        process: the process, with the plan on record.
+        rows: its step log as it was written.
+        waits: the steps that were reached and are not finished, by the keys that they had then.
     """
 
     workflow: Workflow
     process: ProcessRow
     rows: Sequence[StepRow]
-    memory: Memory
     waits: Mapping[str, Wait]
+
+    @cached_property
+    def today(self) -> TodaysSteps:
+        """Which of the workflow's steps those of the process are."""
+        return TodaysSteps(self.workflow.plan, self.process.plan)
 
     def require_matching(self) -> None:
         """Make sure that what the process knows still means the same.
 
         Raises:
-            WorkflowEditedError: it doesn't, or there is no telling; the message says which step is the trouble.
+            WorkflowEditedError: it doesn't, or there is no telling; the message says because of which step, and what to
+                do.
         """
-        self._require_same_steps()
         self._require_steps_that_wait()
-        self._require_same_conditions()
-        self._require_same_branches()
-
-    def _require_same_steps(self) -> None:
-        """Make sure that the log's rows still mean the steps that have their keys.
-
-        A step is known by its function's name. Where that does not say which one it is, since a workflow has several of
-        them or the step was made by another function, there must be as many as when the process was started, under the
-        same titles.
-        """
-        before = Counter(self._name_today(step) for step in self.process.plan)
-        now = Counter(planned.step.key for planned in self.workflow.plan.values())
-        repeated = {name for name in before | now if max(before[name], now[name]) > 1}
-        for name in sorted(repeated):
-            if before[name] != now[name]:
-                raise self._refusal(
-                    f"step {name} occurs {now[name]} times in {self.workflow.name}, and occurred {before[name]} times "
-                    "when the process was started; nothing tells which of them are done"
-                )
-        for row in self.rows:
-            self._require_same_title(row, repeated)
-
-    def _name_today(self, recorded: Mapping[str, Any]) -> str:
-        planned = self.workflow.plan.get(self._today(recorded["step"]))
-        renamed = planned is not None and recorded["name"] in planned.step.renamed_from
-        return planned.step.key if planned is not None and renamed else str(recorded["name"])
-
-    def _require_same_title(self, row: StepRow, repeated: Collection[str]) -> None:
-        place = self.workflow.plan.place_of(row.step)
-        if place is None or not row.status.finished:
-            return
-        step = place.planned.step
-        is_own = step.kind in (StepKind.FAN_OUT, StepKind.JOIN)
-        if not is_own and (step.key in repeated or step.is_made) and place.title != row.name:
-            raise self._refusal(f"step {row.step} was '{row.name}' when it was done, and is now '{place.title}'")
+        self._require_same_steps()
+        self._require_same_titles()
+        if not self.today.unchanged:
+            self._require_same_conditions()
+            self._require_same_forks()
 
     def _require_steps_that_wait(self) -> None:
+        """Make sure that the steps that wait are still there, and what came for them is what they wait for."""
         for key, wait in self.waits.items():
-            if self.workflow.plan.place_of(key.partition(":")[0]) is None:
+            name, today = f"step {key} ({wait.name})", self.today.key_of(key)
+            place = self.workflow.plan.place_of(today) if today else None
+            if place is None:
+                raise self._refusal(f"it stands at {name}, which {self.workflow.name} does not have any more. {_NAMED}")
+            kind = place.planned.step.kind
+            if kind is not _WAITS_SO.get(wait.kind, kind):
+                raise self._refusal(f"{name} waited for {wait.kind.value}, and is a {kind.value} now. {_BACK}")
+
+    def _require_same_steps(self) -> None:
+        """Make sure that there is no doubt which steps are done, or wait."""
+        for key, step in self._reached():
+            today = self.today.key_of(key)
+            if today is None:
+                self._require_gone(step)
+                continue
+            if self.workflow.plan.place_of(today) is None:
+                raise self._refusal(f"step {key} was done for each item of a list, or is now, and not both times. {_BACK}")
+            before, now = self._uses(step)
+            if before != now:
                 raise self._refusal(
-                    f"it waits at step {key} ('{wait.name}'), which {self.workflow.name} does not have any more. Bring "
-                    "the step back, name it in `renamed_from` of the step that it became, or abort the process"
+                    f"step {step.name} occurs {now} times in {self.workflow.name}, and occurred {before} times when "
+                    f"step {key} was reached; nothing tells which of them that is. Give the others another name, put the "
+                    "code back as it was, or abort the process"
+                )
+
+    def _require_gone(self, step: RecordedStep) -> None:
+        elsewhere = self.today.unclaimed(step.name)
+        if step.key in self.workflow.plan:
+            elsewhere.append(step.key)
+        if elsewhere:
+            raise self._refusal(
+                f"step {step.key} is not where it was, and nothing tells whether it is {' or '.join(elsewhere)} now. "
+                f"{_BACK}"
+            )
+
+    def _require_same_titles(self) -> None:
+        """Make sure that steps of one name, or made by one function, are still made with the same: titles tell."""
+        logged = [(row.step, row.name) for row in self.rows if row.status.finished]
+        for key, title in (*logged, *((wait.step, wait.name) for wait in self.waits.values())):
+            today, step = self.today.key_of(key), self.today.recorded.step_of(key)
+            place = self.workflow.plan.place_of(today) if today and step else None
+            if place is None or step is None or place.title == title:
+                continue
+            planned, made = place.planned.step, key not in self.waits and place.planned.step.is_made
+            if planned.kind in _HAVE_KEYS_OF_THEIR_OWN or planned.key != step.name:
+                made = False
+            if made or self._uses(step)[0] > 1:
+                raise self._refusal(
+                    f"step {key} was '{title}' when it was reached, and is '{place.title}' now. Put the title back, give "
+                    "the step another name if it is another one, or abort the process"
                 )
 
     def _require_same_conditions(self) -> None:
         """Make sure that what conditionals decided still concerns the steps that it was decided for."""
-        decided = {_without_index(key) for key in self.memory.conditions or ()}
-        for recorded in self.process.plan:
-            planned = self.workflow.plan.get(self._today(recorded["step"]))
-            if planned is None:
-                continue
-            before, now = list(map(self._today, recorded["conditions"])), list(planned.conditions)
-            if before != now and decided.intersection(before + now):
-                raise self._refusal(f"the conditionals around step {planned.key} have changed since they were decided")
-
-    def _require_same_branches(self) -> None:
-        """Make sure that a fork whose branches are under way has the same branches."""
-        for fork in self._forks_under_way():
-            if self._branches_before(fork) != self._branches_now(fork):
+        decided = {_without_item(self._key(key)) for row in self.rows for key in row.conditions or ()}
+        for step in self.today.recorded.steps:
+            planned = self.today.planned(step)
+            before, now = list(map(self._key, step.conditions)), list(planned.conditions) if planned else []
+            if planned and before != now and decided.intersection(before + now):
                 raise self._refusal(
-                    f"the branches of {fork} have changed while they were under way. Bring them back until they have "
-                    "joined, or abort the process"
+                    f"the conditionals around step {planned.key} have changed since they were decided. {_BACK}"
                 )
 
-    def _forks_under_way(self) -> list[str]:
-        begun = {_without_index(segment) for row in self.rows for segment in row.branch.split("/") if segment}
-        joined = {
-            planned.fork.key
-            for planned in self.workflow.plan.values()
-            if planned.step.kind is StepKind.JOIN and planned.fork and planned.key in self.memory.finished
-        }
-        return sorted(begun - joined)
+    def _require_same_forks(self) -> None:
+        reached = {step.key for _, step in self._reached()}
+        finished = reached - {step.key for key, step in self._reached() if key in self.waits}
+        for key in self.today.recorded.forks:
+            changes = RecordedFork(key, self.today, finished, reached).changes()
+            if changes:
+                raise self._refusal(
+                    f"the branches of {key} have changed while they were under way, or it is another fork now: see "
+                    f"{', '.join(changes)}. {_BACK}"
+                )
 
-    def _branches_before(self, fork: str) -> set[tuple[str, str]]:
-        return {
-            (self._today(recorded["step"]), scope)
-            for recorded in self.process.plan
-            for scope in recorded.get(_SCOPE, ())
-            if _without_index(scope) == fork
-        }
+    def _reached(self) -> Iterator[tuple[str, RecordedStep]]:
+        """Yield the steps on record that are finished, or wait, with one of their keys in the log each."""
+        for key in dict.fromkeys((*(row.step for row in self.rows if row.status.finished), *self.waits)):
+            if step := self.today.recorded.step_of(key):
+                yield key, step
 
-    def _branches_now(self, fork: str) -> set[tuple[str, str]]:
-        return {
-            (recorded["step"], scope)
-            for recorded in self.workflow.plan.record()
-            for scope in recorded.get(_SCOPE, ())
-            if _without_index(scope) == fork
-        }
+    def _uses(self, step: RecordedStep) -> tuple[int, int]:
+        """Return how often a step's name occurs in the graph that it is in, as it was and as it is."""
+        planned = self.today.planned(step)
+        return self.today.recorded.uses(step), self.today.uses(planned) if planned else 0
 
-    def _today(self, key: str) -> str:
-        return self.workflow.plan.current_key(key) or key
+    def _key(self, key: str) -> str:
+        return self.today.key_of(key) or key
 
     def _refusal(self, why: str) -> WorkflowEditedError:
         return WorkflowEditedError(process_id=self.process.process_id, why=why)
 
 
-def with_todays_keys(rows: Sequence[StepRow], plan: Plan) -> list[StepRow]:
-    """Return the rows of a step log under the keys that their steps have today.
+def keep_todays_keys(connection: Connection, process: ProcessRow, today: TodaysSteps) -> None:
+    """Write down under which keys the steps of a process are known from now on.
+
+    The step log stays as it was written.
 
     Args:
-        rows: the step log.
-        plan: the steps of the workflow as it is.
+        connection: a transaction in which the process is locked.
+        process: the process.
+        today: which of the workflow's steps those of the process are.
     """
-
-    def today(key: str) -> str:
-        return plan.current_key(key) or key
-
-    return [
-        replace(
-            row,
-            step=today(row.step),
-            branch=place.branch if (place := plan.place_of(today(row.step))) else row.branch,
-            conditions=row.conditions and {today(key): decided for key, decided in row.conditions.items()},
-        )
-        for row in rows
-    ]
+    for key, wait in waits_of(connection, process.process_id).items():
+        if (key_now := today.key_of(key) or key) != key:
+            close_wait(connection, process.process_id, key)
+            open_wait(connection, process.process_id, replace(wait, step=key_now))
+    for callback in callbacks_of(connection, process.process_id):
+        if (key_now := today.key_of(callback.step) or callback.step) != callback.step:
+            give_to_step(connection, callback, key_now)
+    record_plan(connection, process.process_id, today.record())
 
 
-def _without_index(key: str) -> str:
-    """Return a key without the number of a branch or an item."""
-    name, _, rest = key.partition("[")
-    return name + rest.partition("]")[2]
+def _without_item(condition_key: str) -> str:
+    step, ending = split_key(condition_key)
+    return f"{step}:{ending.rpartition(':')[2]}"

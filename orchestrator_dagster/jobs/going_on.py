@@ -10,12 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.callbacks import callback_of, close_callback
+from orchestrator_dagster.db.callbacks import callbacks_of, close_callback
 from orchestrator_dagster.db.process_inputs import last_answer, log_answer
-from orchestrator_dagster.db.processes import request_abort
+from orchestrator_dagster.db.processes import hand_over, request_abort
 from orchestrator_dagster.db.step_log import StepRow, json_of_state, log_step, recall, step_rows
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
-from orchestrator_dagster.db.waits import make_ready, waits_of
+from orchestrator_dagster.db.waits import make_ready
 from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
 from orchestrator_dagster.domain.repository import use_repository
@@ -254,9 +254,7 @@ def _abort_at_once(door: Door, reason: str) -> bool:
 
 def _lock_callbacks(connection: Connection, process_id: UUID) -> None:
     """Lock what other systems may answer: whoever locks a callback does so before its process."""
-    for wait in waits_of(connection, process_id).values():
-        if wait.kind is WaitKind.CALLBACK:
-            callback_of(connection, process_id, wait.step, lock=True)
+    callbacks_of(connection, process_id, lock=True)
 
 
 def _was_answered_so(door: Door, step: str | None, given: Mapping[str, Any]) -> bool:
@@ -348,7 +346,7 @@ def _log(
     stands: ProcessStatus,
     changes: State | None = None,
 ) -> None:
-    """Put what a person did into the step log. No run works on the process, so its newest lease is nobody's."""
+    """Put what a person did into the step log, under a new lease: a run that was thought dead does not know of it."""
     process, at = door.process, now()
     row = StepRow(
         step=key,
@@ -367,7 +365,7 @@ def _log(
         door.connection,
         process.process_id,
         row,
-        lease=process.lease,
+        lease=hand_over(door.connection, process.process_id, process.run_id),
         status=stands,
         reason=process.failed_reason if stands.halted else None,
         traceback=process.traceback if stands.halted else None,

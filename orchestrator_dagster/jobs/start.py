@@ -12,10 +12,11 @@ from orchestrator_dagster.db.engine_settings import require_going_engine
 from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.locks import hold, standing
-from orchestrator_dagster.db.processes import abort_process, insert_process, link_subscription, lock_process
+from orchestrator_dagster.db.processes import insert_process, link_subscription, lock_process
 from orchestrator_dagster.db.step_log import Memory, json_of_state
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.domain.authorisation import AuthContext, authorize
+from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import Concerned, ProcessStatus
 from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State
@@ -33,6 +34,7 @@ from orchestrator_dagster.jobs.start_conditions import check_start, takes_hold
 from orchestrator_dagster.jobs.start_form import walk_start_form
 from orchestrator_dagster.jobs.start_predicate import require_predicate
 from orchestrator_dagster.jobs.workflow import Workflow
+from orchestrator_dagster.ops.aborting import AbortTerms, abort_at_once
 from orchestrator_dagster.ops.transaction import as_state, save_models, transaction
 
 _ATTEMPTS = 5
@@ -253,10 +255,11 @@ def _take_hold(connection: Connection, start: Start, subscription_id: UUID, vers
 
 
 def _supersede(connection: Connection, start: Start, process_id: UUID, subscription_id: UUID) -> None:
-    """End the validation that holds the subscription, unless a living run works on it."""
-    if not keep_runs_out(connection, process_id) or lock_process(connection, process_id).status.ended:
-        raise SubscriptionOutOfSyncError(
-            workflow=start.workflow.name, subscription_id=subscription_id, held_by=process_id
-        )
-    reason = f"Superseded by process {start.process_id} ({start.workflow.name})"
-    abort_process(connection, process_id, by_run=start.run_id, row_name=reason, user=start.user)
+    """End the validation that holds the subscription, unless it goes on; it changed nothing that is to be undone."""
+    if keep_runs_out(connection, process_id):
+        process = lock_process(connection, process_id)
+        why = f"Superseded by process {start.process_id} ({start.workflow.name})"
+        ends = process.status.failed or process.status is ProcessStatus.RUNNING
+        if ends and abort_at_once(connection, process, None, AbortTerms(), user=start.user, reason=why, now=now()):
+            return
+    raise SubscriptionOutOfSyncError(workflow=start.workflow.name, subscription_id=subscription_id, held_by=process_id)

@@ -149,6 +149,6 @@ def may_supersede(workflow: Workflow, holder: "Holder") -> bool:
     """
     return (
         holder.target is Target.VALIDATE
-        and holder.status in (ProcessStatus.FAILED, ProcessStatus.RUNNING)
+        and (holder.status.failed or holder.status is ProcessStatus.RUNNING)
         and workflow.target in (Target.VALIDATE, Target.RECONCILE)
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from orchestrator_dagster.db.families import abort_children, unfinished_children
 from orchestrator_dagster.db.processes import ProcessRow, hand_over, release_subscriptions
-from orchestrator_dagster.db.step_log import Memory, StepRow, log_step, recall, step_rows
+from orchestrator_dagster.db.step_log import Memory, StepRow, initial_state, log_step, step_rows
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
 from orchestrator_dagster.db.waits import wake_parent
 from orchestrator_dagster.domain import SubscriptionLifecycle, SubscriptionModel
@@ -19,6 +19,7 @@ from orchestrator_dagster.domain.repository import use_repository
 from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.errors import SubscriptionNotFoundError
 from orchestrator_dagster.ops.plan import Place, Plan
+from orchestrator_dagster.ops.recorded_plan import TodaysSteps
 from orchestrator_dagster.ops.step import Step, StepKind
 from orchestrator_dagster.ops.work import UNDO, Work
 
@@ -81,10 +82,10 @@ class Abort:
 
     def write(self, connection: Connection, state: State) -> None:
         """End the process, in the transaction in which models save."""
-        # before the process's own row is written: a child that ends writes its own first, and then its parent's
-        abort_children(connection, self.process_id, user=self.user, reason=self.reason, now=self.now)
+        # in the order in which all lock: subscriptions, then children, then the process, then what started it
         leave_subscription(self.terms, state)
         release_subscriptions(connection, self.process_id)
+        abort_children(connection, self.process_id, user=self.user, reason=self.reason, now=self.now)
         log_step(
             connection, self.process_id, self.row, lease=self.lease, status=ProcessStatus.ABORTED, reason=self.reason
         )
@@ -131,12 +132,12 @@ def abort_at_once(
     Returns:
         Whether it has ended. Otherwise a run is to carry it out.
     """
-    memory = recall(connection, process.process_id)
     rows = step_rows(connection, process.process_id)
+    memory = Memory(initial_state(connection, process.process_id)).after(*rows)
     if unfinished_children(connection, process.process_id):
         # they are locked before the process itself where a run carries it out
         return False
-    if plan is not None and (any(works_to_undo(plan, rows, memory)) or any(places_at_the_end(plan, memory))):
+    if plan is not None and (any(works_to_undo(TodaysSteps(plan, process.plan), rows, memory)) or any(places_at_the_end(plan, memory))):
         return False
     lease = hand_over(connection, process.process_id, process.run_id)
     abort = Abort(process.process_id, process.run_id, lease, user, reason, terms, now)
@@ -146,23 +147,23 @@ def abort_at_once(
     return True
 
 
-def works_to_undo(plan: Plan, rows: Sequence[StepRow], memory: Memory) -> Iterator[Work]:
+def works_to_undo(today: TodaysSteps, rows: Sequence[StepRow], memory: Memory) -> Iterator[Work]:
     """Yield what undoes the steps that were done, the last one first.
 
     Args:
-        plan: the steps of the workflow.
-        rows: the step log.
+        today: which steps of the workflow as it is those of the log are.
+        rows: the step log as it was written.
         memory: its fold.
     """
     # a step that was done again in another round is undone once
     done = {row.step: number for number, row in enumerate(rows) if row.status is StepStatus.SUCCESS}
     for logged in sorted(done, key=done.__getitem__, reverse=True):
-        key = plan.current_key(logged)
-        place = plan.place_of(key) if key else None
+        key = today.key_of(logged)
+        place = today.plan.place_of(key) if key else None
         undo = place.planned.step.compensate if place else None
         if place is None or undo is None:
             continue
-        work = Work.undoing(place, undo)
+        work = Work.undoing(place, undo, rows[done[logged]].branch)
         if work.key not in memory.finished and f"{logged}{UNDO}" not in memory.finished:
             yield work
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.callbacks import callback_of, close_callback
+from orchestrator_dagster.db.callbacks import Callback, callback_of, close_callback
 from orchestrator_dagster.db.processes import lock_process, release_subscriptions, request_abort
 from orchestrator_dagster.db.step_log import StepRow, log_step, step_rows
 from orchestrator_dagster.db.waits import waits_of, wake_parent
@@ -16,6 +16,7 @@ from orchestrator_dagster.domain.process import Assignee, Concerned, ProcessStat
 from orchestrator_dagster.domain.secret import Hiding, hiding, noting_secrets
 from orchestrator_dagster.domain.state import copy_of
 from orchestrator_dagster.domain.waiting import Wait, WaitKind
+from orchestrator_dagster.errors import CallbackTimeoutError, ChildProcessAbortedError
 from orchestrator_dagster.ops.aborting import ABORT, ABORT_WORK, Abort, AbortTerms
 from orchestrator_dagster.ops.claim import Claim
 from orchestrator_dagster.ops.commit_path import CommitPoint, reached
@@ -120,7 +121,8 @@ class Attempts:
                 attempted = commit(started_at)
         except BaseException as error:
             with guard.holding_off():
-                return self._landed_or_failed(work, error, started_at, hiding(secrets))
+                failed = self._landed_or_failed(work, error, started_at, hiding(secrets))
+            return failed or self._try(work, guard, commit)
         self.knowledge.keep(attempted.row, attempted.wait, attempted.saved)
         return attempted
 
@@ -160,18 +162,22 @@ class Attempts:
             now=started_at,
         )
 
-    def _log(
-        self, connection: Connection, work: Work, row: StepRow, wait: Wait | None, *, aborts: bool = False
-    ) -> None:
+    def _log(self, connection: Connection, work: Work, row: StepRow, wait: Wait | None) -> None:
         """Write the row, and where the process stands; the last one ends it."""
         status = ProcessStatus.RUNNING
-        if wait is not None and work.halts_process and not aborts:
+        if wait is not None and work.halts_process:
             status = wait.process_status
         elif work.last and wait is None:
             status = ProcessStatus.COMPLETED
             release_subscriptions(connection, self.claim.process_id)
         self.knowledge.flags = log_step(
-            connection, self.claim.process_id, row, lease=self.claim.number, status=status, wait=wait
+            connection,
+            self.claim.process_id,
+            row,
+            lease=self.claim.number,
+            status=status,
+            wait=wait,
+            heeds_abort=not self.knowledge.flags.abort_requested,
         )
         if self.is_child and status is ProcessStatus.COMPLETED:
             wake_parent(connection, self.claim.process_id, row.completed_at)
@@ -201,16 +207,20 @@ class Attempts:
             round=self.knowledge.round_of(work),
         )
 
-    def _landed_or_failed(self, work: Work, error: BaseException, started_at: datetime, hide: Hiding) -> Attempted:
+    def _landed_or_failed(
+        self, work: Work, error: BaseException, started_at: datetime, hide: Hiding
+    ) -> Attempted | None:
         """Return what came of a step whose commit was interrupted but arrived all the same; else log the failure.
 
         The process's row is locked first: a commit that is still under way on a lost connection holds it.
+
+        Returns:
+            What came of it; `None` where what it waited for came at the last moment, and it is to be tried again.
         """
         with self.claim.transaction_afterwards() as connection:
-            awaits_callback = work.goes_forward and work.step.kind is StepKind.CALLBACK
-            if awaits_callback:
-                # like whoever receives it: first the callback's row, then that of the process
-                callback_of(connection, self.claim.process_id, work.key, lock=True)
+            callback = self._awaited_callback(connection, work)
+            if isinstance(error, CallbackTimeoutError) and callback is not None and callback.received_at is not None:
+                return None
             if lock_process(connection, self.claim.process_id).lease != self.claim.number:
                 raise self.claim.taken_over() from error
             rows = step_rows(connection, self.claim.process_id)
@@ -221,24 +231,31 @@ class Attempts:
                 # the step is done, and the run is to stop all the same where that is what the error wants
                 return Attempted(landed, wait, error=None if isinstance(error, Exception) else error)
             row, wait = self._failure(work, error, started_at, rows, hide)
-            if awaits_callback:
+            if callback is not None:
                 # what comes too late must not find anybody waiting
                 close_callback(connection, self.claim.process_id, work.key, row.completed_at)
-            aborts = self.undo_on_failure and work.goes_forward and isinstance(error, Exception)
-            aborts = aborts and wait.kind is WaitKind.FAILURE
-            if aborts:
-                reason = f"Step {work.title} failed: {wait.reason}"
-                request_abort(connection, self.claim.process_id, self.claim.user, reason, row.completed_at)
-            self._log(connection, work, row, wait, aborts=aborts)
+            gives_up = wait.kind is WaitKind.FAILURE and work.goes_forward and isinstance(error, Exception)
+            if gives_up and self.undo_on_failure:
+                why = f"Step {work.title} failed: {wait.reason}"
+                request_abort(connection, self.claim.process_id, self.claim.user, why, row.completed_at)
+            self._log(connection, work, row, wait)
         self.knowledge.keep(row, wait)
         return Attempted(row, wait, error=error, hide=hide)
+
+    def _awaited_callback(self, connection: Connection, work: Work) -> Callback | None:
+        """Lock the callback that a step awaits, as whoever receives it does: before the process's row."""
+        if not work.goes_forward or work.step.kind is not StepKind.CALLBACK:
+            return None
+        return callback_of(connection, self.claim.process_id, work.key, lock=True)
 
     def _landed(self, work: Work, rows: list[StepRow], started_at: datetime) -> StepRow | None:
         round_ = self.knowledge.round_of(work)
         for row in reversed(rows):
             if row.step == work.key and row.round == round_:
                 this_one = (row.run_id, row.started_at) == (self.claim.run_id, started_at)
-                return row if row.status.finished or this_one else None
+                # a workflow may have a step with the key of its abort
+                is_done = row.status.finished and work is not ABORT_WORK
+                return row if is_done or this_one else None
         return None
 
     def _failure(
@@ -258,6 +275,7 @@ class Attempts:
             conditions={key: known for key in work.conditions if (known := self.knowledge.decided(key)) is not None},
             error=record_of(error, hide),
         )
+        before = self.knowledge.waits.get(work.key)
         wait = Wait(
             step=work.key,
             name=work.title,
@@ -267,6 +285,7 @@ class Attempts:
             due_at=row.completed_at + pause if pause else None,
             assignee=Assignee.SYSTEM if pause else assignee,
             status=None if pause else status,
+            waits_for=None if before is None or isinstance(error, ChildProcessAbortedError) else before.waits_for,
             reason=reason_of(error, hide),
             traceback=traceback_of(error, hide),
         )

@@ -79,16 +79,14 @@ def run_child(work: Work, given: Circumstances) -> Effect:
     """
     awaited, before = _awaited(work, ChildWorkflow), given.wait
     connection = given.transaction.connection
-    if before is not None and before.kind is WaitKind.PROCESS and before.waits_for is not None:
+    if before is not None and before.waits_for is not None:
         child = get_process(connection, before.waits_for)
         reached(CommitPoint.BEFORE_EFFECT, work.key)
         if child.status is ProcessStatus.ABORTED:
             raise ChildProcessAbortedError(
                 process_id=child.process_id, workflow=child.workflow, reason=child.failed_reason
             )
-        if child.status is ProcessStatus.COMPLETED:
-            return Effect(_result(work, given, awaited, child))
-        return Effect(status=StepStatus.WAITING, wait=_wait(work, given, WaitKind.PROCESS, waits_for=child.process_id))
+        return Effect(_result(work, given, awaited, child))
     arguments = work.step.signature.arguments(seen_by(work.step, given.state), given.ambient)
     reached(CommitPoint.BEFORE_EFFECT, work.key)
     wanted = as_state(work.step.function(**arguments), of=work.title)

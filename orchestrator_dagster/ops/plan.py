@@ -23,6 +23,9 @@ class Scope:
     fork: str
     number: int | None = None
 
+    def __str__(self) -> str:
+        return _indexed(self.fork, self.number)
+
 
 @dataclass(frozen=True)
 class Fork:
@@ -226,11 +229,9 @@ class Plan(Mapping[str, PlannedStep]):
         Returns:
             The key with the same index and ending; `None` where the workflow has the step no more.
         """
-        match = _RUNTIME_KEY.fullmatch(logged_key)
-        if match is None:
-            return None
-        today = self._today(match["key"])
-        return None if today is None else today + logged_key[len(match["key"]) :]
+        key, ending = split_key(logged_key)
+        today = self._today(key)
+        return None if today is None else today + ending
 
     def record(self) -> list[dict[str, Any]]:
         """Return the plan as it is stored with a process that starts."""
@@ -259,6 +260,18 @@ class Plan(Mapping[str, PlannedStep]):
         return _indexed(step_key, index if self._steps[step_key].per_item else None) + colon + depth
 
 
+def split_key(logged_key: str) -> tuple[str, str]:
+    """Split a key of the step log from the item's index, and an ending such as `:undo`.
+
+    Example:
+        >>> split_key("provision.configure[3]:undo")
+        ('provision.configure', '[3]:undo')
+    """
+    match = _RUNTIME_KEY.fullmatch(logged_key)
+    key = match["key"] if match else logged_key
+    return key, logged_key[len(key) :]
+
+
 def _indexed(text: str, index: int | None, space: str = "") -> str:
     return text if index is None else f"{text}{space}[{index}]"
 
@@ -274,5 +287,5 @@ def _record(planned: PlannedStep) -> dict[str, Any]:
         "conditions": list(planned.conditions),
     }
     if planned.scope:
-        record["scope"] = [_indexed(scope.fork, scope.number) for scope in planned.scope]
+        record["scope"] = list(map(str, planned.scope))
     return record

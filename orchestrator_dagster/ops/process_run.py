@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from dagster import DagsterExecutionInterruptedError
+from sqlalchemy import Connection
 
 from orchestrator_dagster.db.processes import get_process, request_abort
 from orchestrator_dagster.db.step_log import step_rows
@@ -22,6 +23,7 @@ from orchestrator_dagster.ops.interrupts import InterruptGuard
 from orchestrator_dagster.ops.knowledge import Knowledge
 from orchestrator_dagster.ops.outcome import StepFailedError, StepOutcome
 from orchestrator_dagster.ops.plan import Place, Plan
+from orchestrator_dagster.ops.recorded_plan import TodaysSteps
 from orchestrator_dagster.ops.step import StepKind
 from orchestrator_dagster.ops.work import Environment, Work
 
@@ -169,8 +171,7 @@ class ProcessRun:
         if knowledge.flags.abort_requested:
             self._carry_out_abort(turn)
             return StepOutcome(place.key)
-        if knowledge.flags.paused:
-            self._stopped = True
+        if self._is_stopped():
             return StepOutcome(place.key)
         if knowledge.waits_in_vain(place.key) or not self._has_its_turn(place):
             return StepOutcome(place.key, wait=knowledge.waits.get(place.key))
@@ -207,9 +208,14 @@ class ProcessRun:
     def _is_to_abort(self, turn: Turn) -> bool:
         if turn.guard.terminated and not self._knowledge.flags.abort_requested:
             with self._claim.transaction_afterwards() as connection:
-                request_abort(connection, self.process_id, TERMINATED_BY, TERMINATED, now())
+                self._request_abort(connection)
             self._knowledge.flags = Flags(abort_requested=True)
         return self._knowledge.flags.abort_requested
+
+    def _is_stopped(self) -> bool:
+        """Whether the engine is paused; then another run goes on later."""
+        self._stopped = self._knowledge.flags.paused
+        return self._stopped
 
     def _carry_out_abort(self, turn: Turn) -> None:
         """Undo what the steps did, run those that always come at the end, and end the process.
@@ -220,13 +226,17 @@ class ProcessRun:
         with self._claim.transaction_afterwards() as connection:
             process, rows = get_process(connection, self.process_id), step_rows(connection, self.process_id)
         plan, memory = self._rules.plan, self._knowledge.memory
-        for work in (*works_to_undo(plan, rows, memory), *map(Work.at, places_at_the_end(plan, memory))):
+        for work in (*works_to_undo(TodaysSteps(plan, process.plan), rows, memory), *map(Work.at, places_at_the_end(plan, memory))):
+            if self._is_stopped():
+                return
             attempted = self._attempts.attempt(work, turn.context, turn.resources, turn.guard)
             if attempted.wait is not None:
                 self._stand(attempted.wait.process_status)
             _raise_failure(work, attempted)
             if attempted.wait is not None:
                 return
+        if self._is_stopped():
+            return
         by, why = process.abort_requested_by or self._claim.user, process.abort_reason or ""
         attempted = self._attempts.end(by, why, self._rules.abort_terms, turn.guard)
         self._stand(ProcessStatus.ABORTED if attempted.wait is None else attempted.wait.process_status)
@@ -237,10 +247,13 @@ class ProcessRun:
         terminated = self._environment.is_terminated()
         with self._claim.transaction_afterwards() as connection:
             if terminated:
-                request_abort(connection, self.process_id, TERMINATED_BY, TERMINATED, now())
+                self._request_abort(connection)
             left_out = not (self._whole or self._knowledge.waits)
             stopped = self._stopped or terminated or left_out
             return settle(connection, self.process_id, self._claim.number, stopped=stopped, now=now())
+
+    def _request_abort(self, connection: Connection) -> None:
+        request_abort(connection, self.process_id, TERMINATED_BY, TERMINATED, now(), lease=self._claim.number)
 
     def _branches_at(self, place: Place) -> int:
         return self._knowledge.items_of(place.key) if place.planned.step.kind is StepKind.FAN_OUT else 0

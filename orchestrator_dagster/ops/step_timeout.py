@@ -14,6 +14,7 @@ from orchestrator_dagster.errors import StepTimeoutError
 from orchestrator_dagster.ops.step import Step
 
 _LIMIT_STATEMENTS = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+_LIMIT_NO_STATEMENTS = text("SET LOCAL statement_timeout TO DEFAULT")
 _QUERY_CANCELED = "57014"
 
 
@@ -52,6 +53,7 @@ def time_limit(step: Step, connection: Connection) -> Iterator[None]:
     if set_alarm.rang:
         # the step caught it and went on
         raise late
+    connection.execute(_LIMIT_NO_STATEMENTS)
 
 
 class _SignalAlarm:

@@ -32,6 +32,7 @@ class Work:
         place: the step's place in the workflow; of the step that is undone, where it is that. `None` for the abort
             itself.
         conditions: what decides whether it is done, by the key under which the decision is recorded.
+        branch: the branch whose state it sees and changes.
     """
 
     key: str
@@ -39,22 +40,24 @@ class Work:
     step: Step
     place: Place | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    branch: str = ""
 
     @classmethod
     def at(cls, place: Place) -> "Work":
         """Return the work of a step."""
-        return cls(place.key, place.title, place.planned.step, place, place.conditions)
+        return cls(place.key, place.title, place.planned.step, place, place.conditions, place.branch)
 
     @classmethod
-    def undoing(cls, place: Place, undo: Step) -> "Work":
-        """Return the work of undoing a step, which sees the part of the state that the step saw."""
-        step = replace(undo, lenses=place.planned.step.lenses)
-        return cls(f"{place.key}{UNDO}", f"Undo {place.title}", step, place)
+    def undoing(cls, place: Place, undo: Step, branch: str) -> "Work":
+        """Return the work of undoing a step, which sees the part of the state that the step saw.
 
-    @property
-    def branch(self) -> str:
-        """The branch whose state it sees and changes."""
-        return self.place.branch if self.place else ""
+        Args:
+            place: the step.
+            undo: what undoes it.
+            branch: the branch in which it was done.
+        """
+        step = replace(undo, lenses=place.planned.step.lenses)
+        return cls(f"{place.key}{UNDO}", f"Undo {place.title}", step, place, branch=branch)
 
     @property
     def goes_forward(self) -> bool:

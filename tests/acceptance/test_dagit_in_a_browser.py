@@ -79,6 +79,7 @@ def test_a_process_that_waits_is_found_answered_and_seen_to_complete(
         person.see_run_end("Success")
 
         person.find_run(moving, workflow="move_node", status="suspended")
+        assert person.read("waits for") == "input from NOC"
         ready = yaml.safe_load(person.read("run config for resume_process"))
         assert ready.pop("input").keys() == {"ticket", "hour"}
         assert ready == {"process_id": moving, "step": "confirm_move"}

@@ -278,7 +278,7 @@ class TestAsDagsterRuns:
         run = wfo.instance.get_run_by_id(str(failed.process_id))
         assert run is not None
         assert run.status is dg.DagsterRunStatus.FAILURE
-        assert run.tags["orchestrator/status"] == "failed"
+        assert run.tags["orchestrator/status"] == "inconsistent_data"
 
     def test_a_refused_run_belongs_to_no_process(self, wfo: Session) -> None:
         with pytest.raises(InputError):

@@ -167,6 +167,13 @@ class TestAPerson:
             assert_suspended(again, "ask_two")
             assert outside.calls == ["between"]
 
+    def test_who_answers_the_same_again_when_all_is_over_is_not_bothered(self, benches: Benches) -> None:
+        waiting = flow(asks("one"))
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            for _ in range(2):
+                assert_complete(bench.session.resume(process.process_id, {"one": "x"}, step="ask_one"))
+
     def test_who_answers_after_somebody_else_and_otherwise_is_refused(self, benches: Benches) -> None:
         waiting = flow(asks("one"), asks("two"))
         with benches.open(waiting) as bench:
@@ -347,6 +354,48 @@ class TestAnotherSystem:
                 with pytest.raises(CallbackNotFoundError):
                     bench.callback(process, {}, route=wrong)
             assert_awaiting_callback(process.refresh())
+
+    @pytest.mark.parametrize("body", ["done", ["a", "b"], 7, None, {"deep": {"er": [1, None]}}], ids=str)
+    def test_may_send_any_json(self, benches: Benches, body: Any) -> None:
+        waiting = flow(callback_step("Cable", order_cable, result_key="cable"))
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            assert_complete(bench.callback(process, body))
+            assert process.state["cable"] == body
+
+    def test_whose_order_fails_is_asked_again_by_a_retry(self, benches: Benches, outside: Outside) -> None:
+        waiting = flow(callback_step("Cable", outside.step("order")))
+        with benches.open(waiting) as bench:
+            outside.broken.add("order")
+            process = bench.run(waiting.name)
+            assert_failed(process, "order does not answer")
+            outside.broken.clear()
+            assert_awaiting_callback(process.retry())
+            assert_complete(bench.callback(process, {}))
+
+    def test_cannot_be_answered_for_by_a_person(self, benches: Benches) -> None:
+        waiting = flow(callback_step("Cable", order_cable))
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            for pushing in (lambda: process.resume({}), process.retry):
+                with pytest.raises(ProcessStateError):
+                    pushing()
+            assert_awaiting_callback(process.refresh())
+
+    def test_is_called_twice_in_a_workflow_with_routes_of_their_own(self, benches: Benches) -> None:
+        waiting = flow(
+            callback_step("First", order_cable, result_key="first"),
+            callback_step("Second", order_cable, result_key="second"),
+        )
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            first = process.state["callback_route"]
+            bench.callback(process, 1)
+            assert process.state["callback_route"] != first
+            with pytest.raises(CallbackRefusedError):
+                bench.callback(process, 2, route=first)
+            assert_complete(bench.callback(process, 2))
+            assert_state(process, {"first": 1, "second": 2})
 
     def test_that_calls_the_same_twice_has_one_effect_and_another_answer_is_refused(
         self, benches: Benches, outside: Outside
@@ -553,6 +602,32 @@ class TestATime:
     def test_without_a_time_zone_is_refused_at_definition(self) -> None:
         with pytest.raises(DefinitionError):
             wait_until(datetime(2030, 1, 1))  # noqa: DTZ001 - that is what it is about
+
+    def test_may_be_seconds(self, benches: Benches) -> None:
+        waiting = flow(wait_for(90))
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            bench.clock.jump(timedelta(seconds=89))
+            bench.go_on()
+            assert_waiting(process.refresh())
+            bench.clock.jump(timedelta(seconds=2))
+            bench.go_on()
+            assert_complete(process.refresh())
+
+    def test_can_be_cut_short_by_a_person(self, benches: Benches) -> None:
+        waiting = flow(wait_for(HOUR))
+        with benches.open(waiting) as bench:
+            process = bench.run(waiting.name)
+            assert_complete(process.skip(None, "The window was opened earlier"))
+
+    def test_in_the_state_that_is_none_makes_the_process_fail(self, benches: Benches) -> None:
+        class Window(FormPage):
+            starts_at: str
+
+        waiting = flow(wait_until("starts_at"), initial_input_form=Window)
+        with benches.open(waiting) as bench:
+            for wrong in ("tomorrow", "2030-01-01T00:00:00"):
+                assert_failed(bench.run(waiting.name, {"starts_at": wrong}))
 
     def test_that_the_state_does_not_have_makes_the_process_fail(self, benches: Benches) -> None:
         waiting = flow(wait_until("never_said"))

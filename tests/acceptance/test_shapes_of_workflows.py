@@ -13,6 +13,7 @@ from orchestrator_dagster import (
     DefinitionError,
     FormGenerator,
     FormPage,
+    ProcessStateError,
     State,
     StepList,
     abort,
@@ -263,6 +264,62 @@ class TestLenses:
             assert process.state["cable"]["length"] == 4
             assert process.state["length"] == 99
 
+    def test_a_callback_in_a_focus_answers_into_it(self, benches: Benches, outside: Outside) -> None:
+        routes: list[str] = []
+
+        @step("Call")
+        def call(callback_route: str) -> None:
+            routes.append(callback_route)
+
+        seen = flow(
+            gives("begin_with", cable={"length": 5}),
+            focussteps("cable")(begin >> callback_step("Call out", call, result_key="said") >> measure),
+        )
+        with benches.open(seen) as bench:
+            process = bench.run(seen.name)
+            assert_awaiting_callback(process)
+            assert_complete(bench.callback(process, {"up": True}, route=routes[0]))
+            assert process.state["cable"]["said"] == {"up": True}
+            assert "said" not in process.state
+
+    def test_branches_timers_and_children_in_a_focus_see_the_part(self, benches: Benches) -> None:
+        child = flow(gives("nothing"), initial_input_form=PortPage)
+        seen = flow(
+            gives("begin_with", cable={"ports": ["a", "b"], "speed": 10, "rest": 0}),
+            focussteps("cable")(
+                begin
+                >> foreach("ports")(plug_in)
+                >> parallel(gives("left", left=1), gives("right", right=2))
+                >> wait_for("rest")
+                >> run_workflow(child.name, lambda speed: {"speed": speed}, result_key="made")
+            ),
+        )
+        with benches.open(seen, child) as bench:
+            process = bench.run(seen.name)
+            bench.go_on()
+            assert_complete(process.refresh())
+            cable = process.state["cable"]
+            assert (cable["plugged"], cable["left"], cable["right"]) == (["0:a", "1:b"], 1, 2)
+            assert cable["made"]["speed"] == 10
+
+    def test_a_step_in_a_focus_is_undone_in_it(self, benches: Benches) -> None:
+        undone: list[State] = []
+
+        def shorten(state: State) -> State:
+            undone.append(dict(state))
+            return {"length": 0}
+
+        @step("Lengthen", compensate=shorten)
+        def lengthen() -> State:
+            return {"length": 7}
+
+        seen = flow(focussteps("cable")(lengthen), asks("one"))
+        with benches.open(seen) as bench:
+            process = bench.run(seen.name).abort("Enough")
+            assert_aborted(process)
+            assert undone == [{"length": 7}]
+            assert process.state["cable"] == {"length": 0}
+
     def test_a_failure_in_a_focus_is_a_failure(self, benches: Benches, outside: Outside) -> None:
         seen = flow(focussteps("cable")(begin >> outside.step("a") >> outside.step("ring", retrystep)))
         with benches.open(seen) as bench:
@@ -393,6 +450,65 @@ class TestParallel:
             assert_complete(process.refresh())
             assert outside.calls == ["call", "ring", "d", "b", "a", "ring", "c", "after"]
             assert_state(process, {"said": {"up": True}, "one": "x"})
+
+    def test_of_two_that_failed_one_can_be_retried_alone(self, benches: Benches, outside: Outside) -> None:
+        branched = flow(parallel(outside.step("a"), outside.step("b")), outside.step("after"))
+        with benches.open(branched) as bench:
+            outside.broken.update({"a", "b"})
+            process = bench.run(branched.name)
+            assert {wait.name for wait in process.waits} == {"A", "B"}
+            (b,) = [wait.step for wait in process.waits if wait.name == "B"]
+            outside.broken.clear()
+            assert_failed(process.retry(b))
+            assert outside.calls == ["a", "b", "b"]
+            assert_complete(process.retry())
+            assert outside.calls == ["a", "b", "b", "a", "after"]
+
+    def test_where_several_ask_an_answer_must_say_whom_it_is_for(self, benches: Benches) -> None:
+        branched = flow(parallel(asks("one"), asks("two")))
+        with benches.open(branched) as bench:
+            process = bench.run(branched.name)
+            with pytest.raises(ProcessStateError) as refused:
+                process.resume({"one": "x"})
+            assert all(step_key in str(refused.value) for step_key in process.forms)
+
+    def test_a_conflict_can_be_settled_by_a_person(self, benches: Benches, outside: Outside) -> None:
+        branched = flow(parallel(gives("first", vlan=1), gives("second", vlan=2)), outside.step("after"))
+        with benches.open(branched) as bench:
+            process = bench.run(branched.name)
+            assert_failed(process, "vlan")
+            process.skip(process.current_step, "Whichever")
+            assert_complete(process)
+            assert outside.calls == ["after"]
+
+    def test_a_condition_in_a_branch(self, benches: Benches, outside: Outside) -> None:
+        never = conditional(lambda state: False)
+        branched = flow(parallel(begin >> never(outside.step("a")), never(begin >> asks("one")), outside.step("b")))
+        with benches.open(branched) as bench:
+            assert_complete(bench.run(branched.name))
+            assert outside.calls == ["b"]
+
+    def test_a_branch_may_abort_all(self, benches: Benches, outside: Outside) -> None:
+        branched = flow(
+            parallel(begin >> outside.step("a", undone=True) >> asks("one"), begin >> abort), outside.step("after")
+        )
+        with benches.open(branched) as bench:
+            process = bench.run(branched.name)
+            bench.go_on()
+            assert_aborted(process.refresh())
+            assert outside.calls == ["a", "undo a"]
+
+    def test_children_in_branches(self, benches: Benches, outside: Outside) -> None:
+        slow, quick = flow(asks("one")), flow(outside.step("quick"))
+        branched = flow(parallel(run_workflow(slow.name), run_workflow(quick.name)), outside.step("after"))
+        with benches.open(branched, slow, quick) as bench:
+            process = bench.run(branched.name)
+            bench.go_on()
+            assert_waiting(process.refresh())
+            next(child for child in process.children if child.workflow == slow.name).resume({"one": "x"})
+            bench.go_on()
+            assert_complete(process.refresh())
+            assert outside.calls == ["quick", "after"]
 
     def test_parallel_in_a_branch_of_a_parallel(self, benches: Benches, outside: Outside) -> None:
         inner = parallel(outside.step("a", gives={"a": 1}), asks("one"))
@@ -549,6 +665,51 @@ class TestForeach:
             assert_failed(process, "utr")
             assert_complete(process.skip(process.current_step, "There is no such site"))
             assert_state(process, {"visited": ["ams", None]})
+
+    def test_a_value_is_replaced_in_the_branch_of_one_item(self, benches: Benches) -> None:
+        @step("Choose")
+        def choose(index: int) -> State:
+            return {"vlan": 5000 + index}
+
+        @step("Use")
+        def use(vlan: int, index: int) -> None:
+            if vlan > 4094 and index == 1:
+                raise ValueError("no such VLAN")
+
+        branched = flow(foreach("sites")(begin >> choose >> use), initial_input_form=Sites)
+        with benches.open(branched) as bench:
+            process = bench.run(branched.name, {"sites": ["ams", "utr"]})
+            assert_failed(process, "no such VLAN")
+            process.replace_value("vlan", 400, "A slip of the pen", step=process.current_step)
+            assert_complete(process.retry())
+            assert_state(process, {"vlan": [5000, 400]})
+
+    def test_the_items_are_those_there_were_when_it_began(self, benches: Benches, outside: Outside) -> None:
+        @step("Visit")
+        def visit(item: str) -> None:
+            outside.call(item)
+
+        branched = flow(foreach("sites")(visit), initial_input_form=Sites)
+        with benches.open(branched) as bench:
+            outside.broken.add("utr")
+            process = bench.run(branched.name, {"sites": ["ams", "utr"]})
+            process.replace_value("sites", ["dlf"], "Another plan")
+            outside.broken.clear()
+            assert_complete(process.retry())
+            assert outside.calls == ["ams", "utr", "utr"]
+
+    def test_what_is_no_list_makes_the_process_fail(self, benches: Benches) -> None:
+        branched = flow(gives("decide", sites={"a": 1}), foreach("sites")(plug_in))
+        with benches.open(branched) as bench:
+            assert_failed(bench.run(branched.name), "sites")
+
+    def test_a_list_after_another(self, benches: Benches) -> None:
+        second = foreach("plugged")(step("Count")(called(lambda item: {"length": len(item)}, "count")))
+        branched = flow(foreach("sites")(plug_in), second, initial_input_form=Sites)
+        with benches.open(branched) as bench:
+            process = bench.run(branched.name, {"sites": ["ams", "utrecht"]})
+            assert_complete(process)
+            assert_state(process, {"length": [5, 9]})
 
     def test_fifty_items(self, benches: Benches) -> None:
         branched = flow(foreach("sites")(begin >> plug_in), initial_input_form=Sites)

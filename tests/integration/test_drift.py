@@ -70,7 +70,7 @@ class TestAFailedValidation:
     ) -> None:
         outside.drift(site="Rotterdam")
         failed = validate(wfo, node_id)
-        assert (failed.status, failed.current_step) == ("failed", "compare_with_controller")
+        assert (failed.status, failed.current_step) == ("inconsistent_data", "compare_with_controller")
         for word in ("Rotterdam", "Amsterdam"):
             assert word in failed.failed_reason
         found = row(wfo, node_id)
@@ -84,8 +84,8 @@ class TestAFailedValidation:
 
     def test_as_long_as_the_drift_is_there_it_fails_again(self, wfo: Session, node_id: UUID, outside: Outside) -> None:
         outside.drift(site="Rotterdam")
-        assert validate(wfo, node_id).retry().status == "failed"
-        assert validate(wfo, node_id).status == "failed"
+        assert validate(wfo, node_id).retry().status == "inconsistent_data"
+        assert validate(wfo, node_id).status == "inconsistent_data"
         assert not row(wfo, node_id).insync
 
     def test_once_it_is_mended_a_retry_puts_the_subscription_in_sync(
@@ -106,7 +106,7 @@ class TestAFailedValidation:
         again = validate(wfo, node_id)
         assert (again.status, again.process_id == failed.process_id) == ("completed", False)
         assert (row(wfo, node_id).insync, row(wfo, node_id).held_by) == (True, None)
-        assert wfo.processes(status="failed") == []
+        assert wfo.processes(status="inconsistent_data") == []
         assert wfo.run("modify_node", {"subscription_id": str(node_id)}).status == "completed"
 
     def test_nothing_else_is_done_with_the_subscription_until_then(
@@ -121,7 +121,7 @@ class TestAFailedValidation:
     def test_an_object_that_is_gone_outside_is_drift_too(self, wfo: Session, node_id: UUID, tmp_path: Path) -> None:
         (tmp_path / "controller" / "nodes" / f"{node_id}.json").unlink()
         failed = validate(wfo, node_id)
-        assert failed.status == "failed"
+        assert failed.status == "inconsistent_data"
         assert "None" in failed.failed_reason
 
     def test_the_history_shows_when_it_went_out_of_sync_and_by_which_process(
@@ -213,7 +213,7 @@ class TestTheSensor:
         self, golden: ModuleType, wfo: Session, node_id: UUID, outside: Outside, engine: Engine
     ) -> None:
         outside.drift(site="Rotterdam")
-        assert validate(wfo, node_id).status == "failed"
+        assert validate(wfo, node_id).status == "inconsistent_data"
         assert self.requested(golden, wfo) == []
         self.age(engine, PERIOD + timedelta(minutes=5))
         assert self.requested(golden, wfo) == [str(node_id)]

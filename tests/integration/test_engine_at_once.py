@@ -28,11 +28,11 @@ from orchestrator_dagster import (
     SubscriptionLifecycle,
     SubscriptionModel,
     Workflow,
+    abort,
     begin,
     callback_step,
     create_workflow,
     done,
-    finally_,
     init,
     inputstep,
     parallel,
@@ -44,11 +44,12 @@ from orchestrator_dagster import (
     wait_for,
     workflow,
 )
-from orchestrator_dagster.db.processes import hand_over
+from orchestrator_dagster.db.processes import get_process, hand_over
 from orchestrator_dagster.db.queue import open_resume_token
 from orchestrator_dagster.db.waits import waits_of
 from orchestrator_dagster.domain.clock import use_clock
 from orchestrator_dagster.domain.repository import ambient_repository
+from orchestrator_dagster.errors import ProcessTakenOverError
 from orchestrator_dagster.jobs import going_on, tags
 from orchestrator_dagster.jobs.callbacks import receive_callback
 from orchestrator_dagster.jobs.run import hearing_refusals
@@ -56,6 +57,10 @@ from orchestrator_dagster.ops.commit_path import CommitPoint, listeners
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
 
+_LEASES = """
+    FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -100,6 +105,12 @@ class Bench:
     def waits(self, process_id: UUID) -> dict[str, Any]:
         with self.engine.connect() as connection:
             return waits_of(connection, process_id)
+
+    def cut_off_runs(self) -> None:
+        """Let runs lose their connections, as when the network is gone for too long."""
+        with self.engine.connect() as connection:
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) {_LEASES}"))
+            until(lambda: connection.scalar(text(f"SELECT count(*) = 0 {_LEASES}")), "their leases are still there")
 
     def until_somebody_waits_for_a_lock(self) -> None:
         waiting = text(
@@ -146,10 +157,6 @@ current: list[UUID] = []
 @step("Note the process")
 def note(process_id: UUID) -> None:
     current.append(process_id)
-
-
-def statuses(process: Process) -> list[tuple[str, str]]:
-    return [(row.step, row.status.value) for row in process.refresh().steps]
 
 
 class TestAborts:
@@ -209,21 +216,50 @@ class TestAborts:
             assert run is not None
             bench.instance.report_run_canceling(run)
 
-        with at(CommitPoint.BEFORE_EFFECT, "hang", lose):
-            process = bench.run(begin >> note >> hang)
-        asked = text("SELECT abort_requested_by FROM orchestrator.processes")
+        with at(CommitPoint.BEFORE_EFFECT, "hang", lose), pytest.raises(ProcessTakenOverError):
+            bench.run(begin >> note >> hang)
+        stands = text("SELECT last_status, abort_requested_by FROM orchestrator.processes")
         with bench.engine.connect() as connection:
-            assert connection.execute(asked).scalar_one() is None
-        assert process.status == "running"
+            assert connection.execute(stands).one() == ("running", None)
 
-    def test_who_asks_again_does_not_make_a_step_at_the_end_ask_anew(self, bench: Bench) -> None:
-        process = bench.run(begin >> note >> confirm >> finally_(begin >> farewell))
-        process.abort("Not wanted")
-        assert (process.refresh().status, process.current_step) == ("suspended", "farewell")
-        assert not bench.abort(process.process_id)
-        assert bench.status(process.process_id) == "suspended"
-        process.resume({"ticket": "BYE"})
-        assert process.refresh().status == "aborted"
+    def test_an_abort_that_fails_after_the_step_that_asks_for_it_has_failed(self, bench: Bench) -> None:
+        """The step and the end of the process are logged under the same key."""
+
+        def fail(_: UUID) -> None:
+            raise RuntimeError("The subscription cannot be saved")
+
+        with at(CommitPoint.AFTER_COMMIT, "abort", lambda _: failing.enter_context(at_the_end)), ExitStack() as failing:
+            at_the_end = at(CommitPoint.BEFORE_EFFECT, "abort", fail)
+            process = bench.run(begin >> note >> abort)
+        assert (process.status, process.failed_reason) == ("failed", "The subscription cannot be saved")
+        assert process.retry().status == "aborted"
+
+    def test_what_a_process_started_is_to_stop_before_anything_is_undone(self, bench: Bench) -> None:
+        asked: list[bool] = []
+
+        @step("Take down")
+        def take_down() -> None:
+            pass
+
+        @step("Build", compensate=take_down)
+        def build() -> None:
+            pass
+
+        @task("Parent")
+        def parent() -> StepList:
+            return begin >> note >> build >> run_workflow("ask", {})
+
+        def look(_: UUID) -> None:
+            with bench.engine.connect() as connection:
+                asked.append(get_process(connection, child.process_id).abort_requested_at is not None)
+
+        wfo = bench.session(ask, parent)
+        process = wfo.run("parent")
+        (child,) = process.children
+        with at(CommitPoint.BEFORE_EFFECT, "build:undo", look):
+            process.abort("Not wanted")
+        assert asked == [True]
+        assert (process.refresh().status, child.refresh().status) == ("aborted", "aborted")
 
     def test_an_abort_locks_no_child_while_it_waits_for_a_subscription(self, bench: Bench) -> None:
         """A step locks subscriptions first and its process then, so an abort that does it otherwise meets it."""
@@ -241,12 +277,6 @@ class TestAborts:
             assert aborted.result().status == "aborted"
         wfo.go_on()
         assert child.refresh().status == "aborted"
-
-
-@inputstep("Farewell", Assignee.NOC)
-def farewell() -> Any:
-    answer = yield Ticket
-    return answer.model_dump()
 
 
 class BoxBlock(ProductBlockModel, product_block_name="Box"):
@@ -311,27 +341,52 @@ class TestCallbacks:
 class TestInterruptedProcesses:
     def test_one_does_not_go_on_by_itself_when_a_time_comes(self, bench: Bench) -> None:
         """What was under way when its worker died may be half done: somebody has to look first."""
-        done_by_now: list[str] = []
 
         @step("Build")
         def build() -> None:
-            done_by_now.append("build")
+            pass
 
+        @workflow("Work")
+        def work() -> StepList:
+            return init >> parallel(begin >> wait_for(timedelta(hours=1)), begin >> confirm >> build) >> done
+
+        wfo = bench.session(work)
         with use_clock(lambda: NOON):
-            steps = begin >> parallel(begin >> wait_for(timedelta(hours=1)), begin >> confirm >> build)
-            process = bench.run(steps)
+            process = wfo.run("work")
         with bench.engine.begin() as connection:
             connection.execute(text("UPDATE orchestrator.processes SET last_status = 'running'"))
         with use_clock(lambda: NOON + timedelta(hours=2)):
-            assert process.refresh().status == "running"
-            wfo = bench.session(*bench.orchestrator.workflows.values())
             wfo.go_on()
-            assert process.refresh().status == "failed"
             wfo.go_on()
             assert process.refresh().status == "failed"
             process.retry()
-            assert process.refresh().status == "suspended"
-        assert [status for key, status in statuses(process) if key.startswith("wait")] == ["waiting", "success"]
+        assert process.refresh().status == "suspended"
+        assert [row.status for row in process.steps if row.step.startswith("wait")] == ["waiting", "success"]
+
+    def test_a_worker_that_was_thought_dead_does_not_go_on_with_a_value_that_was_replaced(self, bench: Bench) -> None:
+        seen: list[int] = []
+
+        @step("Measure")
+        def measure() -> State:
+            return {"size": 1}
+
+        @step("Build")
+        def build(size: int) -> None:
+            seen.append(size)
+
+        @workflow("Work")
+        def work() -> StepList:
+            return init >> note >> measure >> build >> done
+
+        def replace(process_id: UUID) -> None:
+            bench.cut_off_runs()
+            wfo.replace_value(process_id, "size", 2, "Measured again")
+
+        wfo = bench.session(work)
+        with at(CommitPoint.AFTER_COMMIT, "measure", replace), pytest.raises(ProcessTakenOverError):
+            wfo.run("work")
+        assert wfo.retry(running_process()).status == "completed"
+        assert seen == [2]
 
 
 class TestFamilies:
@@ -368,7 +423,7 @@ class TestFamilies:
         wrong.append("size")
         parent = wfo.run("have_checked", {"box_id": str(box_id)})
         (child,) = parent.children
-        assert (parent.status, child.status) == ("waiting", "failed")
+        assert (parent.status, child.status) == ("waiting", "inconsistent_data")
         wrong.clear()
         assert wfo.run("check_box", {"subscription_id": str(box_id)}).status == "completed"
         assert child.refresh().status == "aborted"
@@ -436,11 +491,16 @@ class TestTimeLimits:
             repository: Any = ambient_repository()
             return repository.connection.scalar(text("SHOW statement_timeout"))
 
+        @workflow("Work")
+        def work() -> StepList:
+            return init >> note >> build >> done
+
+        wfo = bench.session(work)
         with at(CommitPoint.BEFORE_COMMIT, "build", lambda _: limits.append(limit())):
             if elsewhere:
-                thread = threading.Thread(target=bench.run, args=(begin >> note >> build,))
+                thread = threading.Thread(target=wfo.run, args=("work",))
                 thread.start()
                 thread.join()
             else:
-                bench.run(begin >> note >> build)
+                wfo.run("work")
         assert limits == ["30s", "0"]

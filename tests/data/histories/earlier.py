@@ -1,5 +1,7 @@
 """The workflows as they were when the histories were stored. What stands here stays; a new version is in `later`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from orchestrator_dagster import (
@@ -33,6 +35,16 @@ from orchestrator_dagster import (
 
 broken: set[str] = set()
 """What is out of order: effects, and sites."""
+
+
+@contextmanager
+def out_of_order(*what: str) -> Iterator[None]:
+    """Let effects fail, and nobody be at sites, within a block."""
+    broken.update(what)
+    try:
+        yield
+    finally:
+        broken.difference_update(what)
 
 
 def once_more(state: State, effect: str) -> State:

@@ -131,7 +131,6 @@ WORKFLOW_RENAMED = replace(earlier.order_line, name="order_connection", renamed_
 build_line = version_of(earlier.build_line)
 ADDED_IN_GROUP = build_line(step_group("Build", reserve >> try_out >> confirm >> configure) >> notify)
 FINISHED_REMOVED_FROM_GROUP = build_line(step_group("Build", confirm >> configure) >> notify)
-UNFINISHED_REMOVED_FROM_GROUP = build_line(step_group("Build", reserve >> confirm) >> notify)
 WAITING_REMOVED_FROM_GROUP = build_line(step_group("Build", reserve >> configure) >> notify)
 RENAMED_IN_GROUP = build_line(step_group("Build", allocate >> approve >> configure) >> notify)
 GROUP_RENAMED = build_line(step_group("Make", reserve >> confirm >> configure, renamed_from="Build") >> notify)
@@ -175,14 +174,11 @@ ADDED_FOR_EACH = visit_sites(reserve >> foreach("sites")(visit >> try_out >> con
 REMOVED_FOR_EACH = visit_sites(reserve >> foreach("sites")(begin >> visit) >> notify)
 RENAMED_FOR_EACH = visit_sites(reserve >> foreach("sites")(visit >> approve) >> notify)
 FOR_EACH_OF_OTHERS = visit_sites(reserve >> foreach("places")(visit >> confirm) >> notify)
-ADDED_AFTER_ALL = visit_sites(reserve >> foreach("sites")(visit >> confirm) >> try_out >> notify)
 
 lay_cable = version_of(earlier.lay_cable)
 week = timedelta(days=7)
 ACTION_RENAMED = lay_cable(reserve >> callback_step("Cable", request_cable, check_delivery, timeout=week) >> notify)
-CALLBACK_RENAMED = lay_cable(
-    reserve >> replace(callback_step("Fibre", order_cable, check_delivery), renamed_from=("Cable",)) >> notify
-)
+CALLBACK_IS_ANOTHER = lay_cable(reserve >> callback_step("Fibre", order_cable, check_delivery) >> notify)
 RESULT_KEY_CHANGED = lay_cable(reserve >> callback_step("Cable", order_cable, result_key="delivery") >> notify)
 CALLBACK_REMOVED = lay_cable(reserve >> notify)
 

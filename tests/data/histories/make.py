@@ -5,8 +5,7 @@ processes of today go on with it is what the histories are for.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -19,6 +18,7 @@ from orchestrator_dagster.ops import commit_path
 from orchestrator_dagster.ops.commit_path import CommitPoint
 from orchestrator_dagster.testing import TemporaryServer
 from tests.data.histories import earlier
+from tests.data.histories.earlier import out_of_order
 from tests.data.histories.stored import store
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -44,10 +44,9 @@ class Past:
         with self.engine.connect() as connection:
             print(store(connection, name))  # noqa: T201 - for whoever runs it
 
-    def run(self, workflow: str, given: dict[str, object] | None = None, broken: str = "") -> Process:
-        """Run a workflow while something is out of order."""
-        with out_of_order(broken):
-            return self.session.run(workflow, given)
+    def run(self, workflow: str, given: dict[str, object] | None = None) -> Process:
+        """Run a workflow until it stops."""
+        return self.session.run(workflow, given)
 
 
 Story = Callable[[Past], None]
@@ -62,15 +61,6 @@ def history(*workflows: Workflow) -> Callable[[Story], Story]:
         return story
 
     return note
-
-
-@contextmanager
-def out_of_order(what: str) -> Iterator[None]:
-    earlier.broken.add(what)
-    try:
-        yield
-    finally:
-        earlier.broken.discard(what)
 
 
 @history(earlier.order_line)
@@ -127,7 +117,8 @@ def decided(past: Past) -> None:
 
 @history(earlier.measure_line)
 def tries_again(past: Past) -> None:
-    past.run("measure_line", broken="reached")
+    with out_of_order("reached"):
+        past.run("measure_line")
 
 
 @history(earlier.rest_line)
@@ -150,12 +141,14 @@ def has_a_child(past: Past) -> None:
 
 @history(earlier.join_lines)
 def in_branches(past: Past) -> None:
-    past.run("join_lines", broken="configured")
+    with out_of_order("configured"):
+        past.run("join_lines")
 
 
 @history(earlier.visit_sites)
 def at_sites(past: Past) -> None:
-    process = past.run("visit_sites", {"sites": ["ams", "del", "utr"]}, broken="del")
+    with out_of_order("del"):
+        process = past.run("visit_sites", {"sites": ["ams", "del", "utr"]})
     process.resume(TICKET, step="confirm[0]")
 
 

@@ -2,11 +2,11 @@
 
 Run with that version, which has these steps too::
 
-    git archive 7b1aacb | tar -x -C /tmp/revision_0006
-    PYTHONPATH=/tmp/revision_0006:. python tests/data/histories/revision_0006.py
+    mkdir ../revision_0006
+    git archive 7b1aacb | tar -x -C ../revision_0006
+    PYTHONPATH=../revision_0006 python tests/data/histories/revision_0006.py
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,9 +14,8 @@ import dagster as dg
 
 from orchestrator_dagster import Database, Orchestrator, State, StepList, conditional, done, init, step, workflow
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 broken: set[str] = set()
+"""What is out of order."""
 
 
 @step("Reserve fibre")
