@@ -50,7 +50,13 @@ class Outside:
             raise ConnectionError(f"{name} does not answer")
 
     def step(
-        self, name: str, make: Callable[..., Any] = step, *, undone: bool = False, gives: State | None = None, **options: Any
+        self,
+        name: str,
+        make: Callable[..., Any] = step,
+        *,
+        undone: bool = False,
+        gives: State | None = None,
+        **options: Any,
     ) -> Step:
         """Return a step that asks for its own name; where it is `undone`, with a function that undoes it."""
 

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from dagster import DagsterRun
 from dagster._core.storage.dagster_run import RunsFilter
-from dagster_home import BIN, CAPTURED, WARM, DagsterHome, free_port, until
+from dagster_home import BIN, DagsterHome, free_port, until
 from golden_example import REPOSITORY
 
 from orchestrator_dagster import Process, Session
@@ -22,7 +23,7 @@ from orchestrator_dagster.jobs.tags import PROCESS_ID
 
 MODULE = "unattended"
 WORKERS = REPOSITORY / "tests" / "workers"
-MONITORED = {"enabled": True, "poll_interval_seconds": 2}
+STOCK = {"telemetry": {"enabled": False}}
 _SECONDS_TO_END = 30
 
 
@@ -108,11 +109,7 @@ class Unattended:
         files.mkdir()
         variables = {"ORCHESTRATOR_DATABASE_URL": database_url, "UNATTENDED": str(files)}
         home = DagsterHome.make(folder / "home", python_path=[WORKERS], **variables)
-        if stock:
-            (home.folder / "dagster.yaml").write_text("{telemetry: {enabled: false}}")
-        else:
-            launcher = WARM | {"config": {"workers": 2}}
-            home.configure(run_launcher=launcher, compute_logs=CAPTURED, run_monitoring=MONITORED)
+        (home.folder / "dagster.yaml").write_text(yaml.safe_dump(STOCK if stock else _with_two_workers()))
         port = free_port()
         workspace = _workspace(home, port)
         with ExitStack() as stack:
@@ -194,6 +191,13 @@ def answers_by(folder: Path, how: str, process_id: UUID) -> None:
     """Have a process answered by a sensor or schedule."""
     (folder / how).mkdir(exist_ok=True)
     (folder / how / str(process_id)).touch()
+
+
+def _with_two_workers() -> Any:
+    """Return the instance that the package recommends, with so few workers that runs have to wait."""
+    configured = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    configured["run_launcher"]["config"]["workers"] = 2
+    return configured
 
 
 def _workspace(home: DagsterHome, port: int) -> Path:

@@ -108,6 +108,12 @@ def close_callback(connection: Connection, process_id: UUID, step: str, now: dat
     connection.execute(update(process_callbacks).where(_is_awaited_by(process_id, step)).values(closed_at=now))
 
 
+def give_to_step(connection: Connection, callback: Callback, step: str) -> None:
+    """Let a callback be awaited by a step under another key, since that was renamed."""
+    address = _has_address(callback.process_id, callback.token_hash)
+    connection.execute(update(process_callbacks).where(address).values(step=step))
+
+
 def _has_address(process_id: UUID, token_hash: str) -> ColumnElement[bool]:
     return (process_callbacks.c.process_id == process_id) & (process_callbacks.c.token_hash == token_hash)
 

@@ -84,8 +84,8 @@ def unfinished_children(connection: Connection, process_id: UUID) -> list[UUID]:
 def abort_children(connection: Connection, process_id: UUID, *, user: str, reason: str, now: datetime) -> list[UUID]:
     """Ask the unfinished processes that a process has started to abort, and have runs pick them up; return their ids.
 
-    A child that ends writes its own row first and then wakes its parent. So this comes before the parent's row is
-    locked or written, or two transactions might wait for each other.
+    A child that ends writes its own row first and then wakes its parent. So the transaction must not have locked the
+    parent's row, or the two might wait for each other.
 
     Args:
         connection: the transaction.

@@ -204,6 +204,11 @@ def hand_over(connection: Connection, process_id: UUID, run_id: str) -> int:
     return lease
 
 
+def record_plan(connection: Connection, process_id: UUID, plan: Sequence[Mapping[str, Any]]) -> None:
+    """Record the steps of the workflow with which a process goes on, which was edited in the meantime."""
+    connection.execute(update(processes).where(processes.c.process_id == process_id).values(plan=list(plan)))
+
+
 def request_abort(
     connection: Connection, process_id: UUID, user: str, reason: str, now: datetime, *, lease: int | None = None
 ) -> bool:

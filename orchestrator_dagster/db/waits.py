@@ -20,19 +20,20 @@ from orchestrator_dagster.domain.waiting import Wait, WaitKind, most_pressing, s
 
 _NOTHING_TO_WAIT_FOR = "The run ended before the process did; go on with it to finish"
 
-# A process that failed although no step of it did was interrupted: what was under way may be half done, so it does not
-# go on by itself.
-_WAS_INTERRUPTED = text("""
-    SELECT last_status = 'failed'
-           AND NOT EXISTS (SELECT
-                           FROM orchestrator.process_waits
-                           WHERE process_id = :process_id AND kind = 'failure' AND ready_at IS NULL)
+# When a step failed, the other branches go on. Not so when the process was interrupted (it failed although no step did:
+# what was under way may be half done), or when it could not be undone: then somebody has to look first.
+_NEEDS_SOMEBODY = text("""
+    SELECT last_status IN ('failed', 'api_unavailable', 'inconsistent_data')
+           AND (abort_requested_at IS NOT NULL
+                OR NOT EXISTS (SELECT
+                               FROM orchestrator.process_waits
+                               WHERE process_id = :process_id AND kind = 'failure' AND ready_at IS NULL))
     FROM orchestrator.processes
     WHERE process_id = :process_id
 """)
 
-# Somebody else may be letting some of these processes go on: those are looked at the next time. Those that were
-# interrupted wait for somebody who looks at them.
+# Somebody else may be letting some of these processes go on: those are looked at the next time. Those at which somebody
+# has to look stay where they are.
 _QUEUE_DUE = text("""
     WITH due AS (
         SELECT process_id
@@ -59,11 +60,12 @@ _QUEUE_DUE = text("""
         FROM due
         WHERE process.process_id = due.process_id
           AND process.last_status NOT IN ('created', 'running', 'resumed', 'completed', 'aborted')
-          AND (process.last_status <> 'failed'
-               OR EXISTS (SELECT
-                          FROM orchestrator.process_waits AS failure
-                          WHERE failure.process_id = process.process_id
-                            AND failure.kind = 'failure' AND failure.ready_at IS NULL))
+          AND (process.last_status NOT IN ('failed', 'api_unavailable', 'inconsistent_data')
+               OR process.abort_requested_at IS NULL
+                  AND EXISTS (SELECT
+                              FROM orchestrator.process_waits AS failure
+                              WHERE failure.process_id = process.process_id
+                                AND failure.kind = 'failure' AND failure.ready_at IS NULL))
     )
     SELECT DISTINCT process_id FROM ready
 """)
@@ -131,7 +133,7 @@ def make_ready(
     user: str,
     now: datetime,
 ) -> bool:
-    """Let a step go on, and put its process in the queue unless a run works on it, or was interrupted in the middle.
+    """Let a step go on, and put its process in the queue unless a run works on it or somebody has to look at it.
 
     Args:
         connection: the transaction.
@@ -146,7 +148,7 @@ def make_ready(
         Whether it was that; `False` where the step does not wait, or was ready already.
     """
     _lock_process(connection, process_id)
-    was_interrupted = connection.execute(_WAS_INTERRUPTED, {"process_id": process_id}).scalar()
+    needs_somebody = connection.execute(_NEEDS_SOMEBODY, {"process_id": process_id}).scalar()
     made = connection.execute(
         update(process_waits)
         .where(
@@ -156,7 +158,7 @@ def make_ready(
         )
         .values(ready_at=now, answer=answer, given=given, answered_by=user)
     )
-    if made.rowcount and not was_interrupted:
+    if made.rowcount and not needs_somebody:
         queue_process(connection, process_id, now)
     return made.rowcount > 0
 

@@ -22,13 +22,13 @@ from orchestrator_dagster.db.processes import (
     process_of_token,
     use_resume_token,
 )
-from orchestrator_dagster.db.step_log import Memory, StepRow, initial_state, log_step, recall, step_rows
-from orchestrator_dagster.db.waits import close_wait, make_ready, open_wait, settle, waits_of
+from orchestrator_dagster.db.step_log import StepRow, initial_state, log_step, recall, step_rows
+from orchestrator_dagster.db.waits import close_wait, make_ready, settle, waits_of
 from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import ProcessStatus, StepStatus
-from orchestrator_dagster.domain.waiting import Wait, WaitKind
+from orchestrator_dagster.domain.waiting import Flags, Wait, WaitKind
 from orchestrator_dagster.errors import ProcessBusyError, ProcessStateError, RefusalError, WorkflowEditedError
-from orchestrator_dagster.jobs.edited_workflow import EditedWorkflow, with_todays_keys
+from orchestrator_dagster.jobs.edited_workflow import EditedWorkflow, keep_todays_keys
 from orchestrator_dagster.jobs.start import Start, start_process
 from orchestrator_dagster.jobs.tags import RESUME_TOKEN, user_of
 from orchestrator_dagster.jobs.workflow import Workflow
@@ -211,16 +211,11 @@ def _go_on(engine: Engine, lease: Lease, process_id: UUID, arrival: Arrival) -> 
     claim = Claim(engine, process_id, run.run_id, arrival.user, lease, process.lease)
     if process.status is ProcessStatus.COMPLETED:
         return _pass_by(claim, process, arrival)
-    rows = with_todays_keys(step_rows(connection, process_id), workflow.plan)
-    memory = Memory(initial_state(connection, process_id)).after(*rows)
-    waits = _waits_under_todays_keys(connection, process_id, workflow)
     flags = flags_of(connection, process_id)
     if flags.paused:
         require_going_engine(connection)
-    knowledge = Knowledge(memory, waits, flags, process.concerned)
+    knowledge = _recall(connection, process, workflow, flags)
     if not flags.abort_requested:
-        # what is to be undone is found by its key, whatever became of the workflow
-        EditedWorkflow(workflow, process, rows, memory, waits).require_matching()
         _require_its_turn(knowledge, arrival)
     claim = replace(claim, number=hand_over(connection, process_id, run.run_id))
     _retry(connection, claim, process, knowledge, arrival)
@@ -235,16 +230,18 @@ def _go_on(engine: Engine, lease: Lease, process_id: UUID, arrival: Arrival) -> 
     )
 
 
-def _waits_under_todays_keys(connection: Connection, process_id: UUID, workflow: Workflow) -> dict[str, Wait]:
-    """Return what the steps wait for; that of a step that was renamed is moved to its new key."""
-    waits = {}
-    for key, wait in waits_of(connection, process_id).items():
-        today = workflow.plan.current_key(key) or key
-        waits[today] = replace(wait, step=today)
-        if today != key:
-            close_wait(connection, process_id, key)
-            open_wait(connection, process_id, waits[today])
-    return waits
+def _recall(connection: Connection, process: ProcessRow, workflow: Workflow, flags: Flags) -> Knowledge:
+    """Return what is known of a process, in the words of the workflow as it is today."""
+    rows, waits = step_rows(connection, process.process_id), waits_of(connection, process.process_id)
+    edited = EditedWorkflow(workflow, process, rows, waits)
+    if not flags.abort_requested:
+        # what is to be undone is found by its key, whatever became of the workflow
+        edited.require_matching()
+    if edited.today.record() != list(process.plan):
+        keep_todays_keys(connection, process, edited.today)
+        waits = waits_of(connection, process.process_id)
+    memory = edited.today.memory(initial_state(connection, process.process_id), rows)
+    return Knowledge(memory, waits, flags, process.concerned)
 
 
 def _pass_by(claim: Claim, process: ProcessRow, arrival: Arrival) -> ProcessRun:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -11,15 +12,18 @@ from sqlalchemy.exc import OperationalError
 from orchestrator_dagster.db.engine_settings import engine_status
 from orchestrator_dagster.db.processes import ProcessRow, lock_process
 from orchestrator_dagster.db.queue import open_resume_token, queue_process
+from orchestrator_dagster.db.step_log import step_rows
 from orchestrator_dagster.db.waits import waits_of
 from orchestrator_dagster.domain.authorisation import Action, AuthContext, authorize
 from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.waiting import Wait, WaitKind
 from orchestrator_dagster.errors import EnginePausedError, ProcessStateError
+from orchestrator_dagster.jobs.edited_workflow import EditedWorkflow
 from orchestrator_dagster.jobs.left_behind import nobody_works_on, settle_left_behind
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.ops.plan import Place
+from orchestrator_dagster.ops.recorded_plan import TodaysSteps
 
 _ATTEMPTS = 3
 _DEADLOCK_DETECTED = "40P01"
@@ -125,9 +129,26 @@ class Door:
 
     def place(self, wait: Wait) -> Place | None:
         """Return the step that waits; `None` where the workflow has none of that key, as for what undoes a step."""
-        plan = self.workflow.plan
-        key = plan.current_key(wait.step)
-        return None if key is None else plan.place_of(key)
+        key = self._today.key_of(wait.step)
+        return None if key is None else self.workflow.plan.place_of(key)
+
+    def require_matching(self, *, without: Wait | None = None) -> None:
+        """Make sure that the process can go on with its workflow, which may have been edited.
+
+        Args:
+            without: a step that is passed by, if one is.
+
+        Raises:
+            WorkflowEditedError: it cannot.
+        """
+        if self.process.abort_requested_at is None:
+            waits = {key: wait for key, wait in self.waits.items() if wait != without}
+            rows = step_rows(self.connection, self.process.process_id)
+            EditedWorkflow(self.workflow, self.process, rows, waits).require_matching()
+
+    @cached_property
+    def _today(self) -> TodaysSteps:
+        return TodaysSteps(self.workflow.plan, self.process.plan)
 
     def wait_at(self, step: str | None, kinds: Collection[WaitKind], wanted: str) -> Wait:
         """Return the one wait that is meant.
@@ -140,12 +161,16 @@ class Door:
         Raises:
             ProcessStateError: no step waits so, or several do and none was named.
         """
-        found = [wait for wait in self.waits.values() if wait.kind in kinds and step in (None, wait.step)]
+        found = [wait for wait in self.waits.values() if wait.kind in kinds and self.is_meant(wait, step)]
         if not found:
             raise self.refusal(f"{f'step {step}' if step else 'it'} {wanted}")
         if len(found) > 1:
             raise self.refusal("say which step is meant")
         return found[0]
+
+    def is_meant(self, wait: Wait, step: str | None) -> bool:
+        """Whether a step that waits has that key, or has it today; `None` means any."""
+        return step in (None, wait.step, self._today.key_of(wait.step))
 
     def queue(self) -> bool:
         """Put the process in the queue, for a run to pick it up; return whether it was not there.

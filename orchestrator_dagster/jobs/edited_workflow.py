@@ -1,7 +1,7 @@
 """Whether a process can go on with its workflow, which may have been edited while the process was under way."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sqlalchemy import Connection
@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 from orchestrator_dagster.db.callbacks import callbacks_of, give_to_step
 from orchestrator_dagster.db.processes import ProcessRow, record_plan
 from orchestrator_dagster.db.step_log import StepRow
-from orchestrator_dagster.db.waits import close_wait, open_wait
+from orchestrator_dagster.db.waits import close_wait, open_wait, waits_of
 from orchestrator_dagster.domain.waiting import Wait, WaitKind
 from orchestrator_dagster.errors import WorkflowEditedError
 from orchestrator_dagster.jobs.edited_forks import RecordedFork
 from orchestrator_dagster.jobs.workflow import Workflow
-from orchestrator_dagster.ops.plan import split_key
+from orchestrator_dagster.ops.plan import Place, split_key
 from orchestrator_dagster.ops.recorded_plan import RecordedStep, TodaysSteps
 from orchestrator_dagster.ops.step import StepKind
 
@@ -26,8 +26,9 @@ _WAITS_SO = {
 }
 """What a step is that waits so. One that failed, or is tried again, is done anew, whatever it is."""
 
-_HAVE_KEYS_OF_THEIR_OWN = (StepKind.FAN_OUT, StepKind.JOIN, *_WAITS_SO.values())
+_HAVE_KEYS_OF_THEIR_OWN = (StepKind.FAN_OUT, StepKind.JOIN, StepKind.CALLBACK, StepKind.TIMER, StepKind.PROCESS)
 _BACK = "Put the code back as it was, or abort the process"
+_OTHERS_RENAMED = "Give those that are new another name, put the code back as it was, or abort the process"
 _NAMED = "Put the step back, name it in `renamed_from` of the step that it became, skip it, or abort the process"
 
 
@@ -67,10 +68,9 @@ class EditedWorkflow:
             self._require_same_forks()
 
     def _require_steps_that_wait(self) -> None:
-        """Make sure that the steps that wait are still there, and what came for them is what they wait for."""
+        """Make sure that the steps that wait are still there, and wait for the same."""
         for key, wait in self.waits.items():
-            name, today = f"step {key} ({wait.name})", self.today.key_of(key)
-            place = self.workflow.plan.place_of(today) if today else None
+            name, place = f"step {key} ({wait.name})", self._place(key)
             if place is None:
                 raise self._refusal(f"it stands at {name}, which {self.workflow.name} does not have any more. {_NAMED}")
             kind = place.planned.step.kind
@@ -79,47 +79,52 @@ class EditedWorkflow:
 
     def _require_same_steps(self) -> None:
         """Make sure that there is no doubt which steps are done, or wait."""
-        for key, step in self._reached():
-            today = self.today.key_of(key)
-            if today is None:
+        for key, step in self._reached:
+            planned = self.today.planned(step)
+            if planned is None:
                 self._require_gone(step)
                 continue
-            if self.workflow.plan.place_of(today) is None:
-                raise self._refusal(f"step {key} was done for each item of a list, or is now, and not both times. {_BACK}")
-            before, now = self._uses(step)
+            if self._place(key) is None:
+                raise self._refusal(f"step {key} runs once for each item of a list now, or did when it ran. {_BACK}")
+            before, now = self.today.recorded.uses(step), self.today.uses(planned)
             if before != now:
                 raise self._refusal(
                     f"step {step.name} occurs {now} times in {self.workflow.name}, and occurred {before} times when "
-                    f"step {key} was reached; nothing tells which of them that is. Give the others another name, put the "
-                    "code back as it was, or abort the process"
+                    f"{key} was reached; nothing tells which one that is. {_OTHERS_RENAMED}"
                 )
 
     def _require_gone(self, step: RecordedStep) -> None:
-        elsewhere = self.today.unclaimed(step.name)
-        if step.key in self.workflow.plan:
-            elsewhere.append(step.key)
-        if elsewhere:
+        maybe = self.today.unclaimed(step.name) + [key for key in (step.key,) if key in self.workflow.plan]
+        if maybe:
             raise self._refusal(
-                f"step {step.key} is not where it was, and nothing tells whether it is {' or '.join(elsewhere)} now. "
-                f"{_BACK}"
+                f"step {step.key} is not where it was, and nothing tells whether it is {' or '.join(maybe)} now. "
+                f"{_OTHERS_RENAMED}"
             )
 
     def _require_same_titles(self) -> None:
-        """Make sure that steps of one name, or made by one function, are still made with the same: titles tell."""
-        logged = [(row.step, row.name) for row in self.rows if row.status.finished]
-        for key, title in (*logged, *((wait.step, wait.name) for wait in self.waits.values())):
-            today, step = self.today.key_of(key), self.today.recorded.step_of(key)
-            place = self.workflow.plan.place_of(today) if today and step else None
-            if place is None or step is None or place.title == title:
-                continue
-            planned, made = place.planned.step, key not in self.waits and place.planned.step.is_made
-            if planned.kind in _HAVE_KEYS_OF_THEIR_OWN or planned.key != step.name:
-                made = False
-            if made or self._uses(step)[0] > 1:
+        """Make sure of the steps whose names don't say enough: their titles tell."""
+        finished = [(row.step, row.name) for row in self.rows if row.status.finished]
+        for key, title in (*finished, *((wait.step, wait.name) for wait in self.waits.values())):
+            step = self.today.recorded.step_of(key)
+            place = self._place(key) if step and self._needs_title(key, step) else None
+            if place and place.title != title:
                 raise self._refusal(
-                    f"step {key} was '{title}' when it was reached, and is '{place.title}' now. Put the title back, give "
-                    "the step another name if it is another one, or abort the process"
+                    f"step {key} was '{title}' when it was reached, and is '{place.title}' now. Put the title back, or "
+                    "give the step another name if it is another one, or abort the process"
                 )
+
+    def _needs_title(self, key: str, step: RecordedStep) -> bool:
+        """Whether a step's name may stand for another one as well."""
+        planned = self.today.planned(step)
+        if planned is None or self.today.recorded.uses(step) > 1:
+            return True
+        has_key_of_its_own = planned.step.kind in _HAVE_KEYS_OF_THEIR_OWN
+        if self.today.is_moved(step):
+            return has_key_of_its_own or planned.step.is_made
+        if key in self.waits or planned.key != step.key or planned.key != split_key(key)[0]:
+            # what waits is done as it is now; who renames a step says which one it is
+            return False
+        return planned.step.is_made and not has_key_of_its_own
 
     def _require_same_conditions(self) -> None:
         """Make sure that what conditionals decided still concerns the steps that it was decided for."""
@@ -133,8 +138,8 @@ class EditedWorkflow:
                 )
 
     def _require_same_forks(self) -> None:
-        reached = {step.key for _, step in self._reached()}
-        finished = reached - {step.key for key, step in self._reached() if key in self.waits}
+        reached = {step.key for _, step in self._reached}
+        finished = reached - {step.key for key, step in self._reached if key in self.waits}
         for key in self.today.recorded.forks:
             changes = RecordedFork(key, self.today, finished, reached).changes()
             if changes:
@@ -143,16 +148,16 @@ class EditedWorkflow:
                     f"{', '.join(changes)}. {_BACK}"
                 )
 
-    def _reached(self) -> Iterator[tuple[str, RecordedStep]]:
-        """Yield the steps on record that are finished, or wait, with one of their keys in the log each."""
-        for key in dict.fromkeys((*(row.step for row in self.rows if row.status.finished), *self.waits)):
-            if step := self.today.recorded.step_of(key):
-                yield key, step
+    @cached_property
+    def _reached(self) -> list[tuple[str, RecordedStep]]:
+        """The steps that are finished, or wait, with their keys in the log: for each item of a list one."""
+        finished = (row.step for row in self.rows if row.status.finished)
+        known = ((key, self.today.recorded.step_of(key)) for key in dict.fromkeys((*finished, *self.waits)))
+        return [(key, step) for key, step in known if step]
 
-    def _uses(self, step: RecordedStep) -> tuple[int, int]:
-        """Return how often a step's name occurs in the graph that it is in, as it was and as it is."""
-        planned = self.today.planned(step)
-        return self.today.recorded.uses(step), self.today.uses(planned) if planned else 0
+    def _place(self, logged_key: str) -> Place | None:
+        key = self.today.key_of(logged_key)
+        return None if key is None else self.workflow.plan.place_of(key)
 
     def _key(self, key: str) -> str:
         return self.today.key_of(key) or key
@@ -175,6 +180,7 @@ def keep_todays_keys(connection: Connection, process: ProcessRow, today: TodaysS
         if (key_now := today.key_of(key) or key) != key:
             close_wait(connection, process.process_id, key)
             open_wait(connection, process.process_id, replace(wait, step=key_now))
+    # whoever receives a callback locks it before the process: should that be in the way, one of the two tries again
     for callback in callbacks_of(connection, process.process_id):
         if (key_now := today.key_of(callback.step) or callback.step) != callback.step:
             give_to_step(connection, callback, key_now)

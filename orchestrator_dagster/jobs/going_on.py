@@ -76,6 +76,7 @@ def answer(
     door.require_not_ended()
     wait = door.wait_at(step, [WaitKind.INPUT], "does not wait for input")
     door.require_right("resume_workflow", wait)
+    door.require_matching()
     state, given = _take(door, wait, given, from_run_config=from_run_config)
     make_ready(connection, process_id, wait.step, answer=state, given=given, user=user, now=now())
     log_answer(connection, process_id, wait.step, given=given, state=state, user=user)
@@ -107,11 +108,12 @@ def retry(
     door = Door.open(connection, workflows, process_id, user)
     door.require_going_engine()
     door.require_not_ended()
-    failed = [wait for wait in door.waits.values() if wait.kind in _RETRIED and step in (None, wait.step)]
+    failed = [wait for wait in door.waits.values() if wait.kind in _RETRIED and door.is_meant(wait, step)]
     if not failed:
         return _go_on_after_interruption(door, step)
     for wait in failed:
         door.require_right("retry_workflow", wait)
+    door.require_matching()
     went_on = [make_ready(connection, process_id, wait.step, user=user, now=now()) for wait in failed]
     return door.queue() or any(went_on)
 
@@ -149,6 +151,7 @@ def skip(
     wait = door.wait_at(step, list(WaitKind), "does not stand there, so there is nothing to skip")
     door.require_right("retry_workflow" if wait.kind in _RETRIED else "resume_workflow", wait)
     _require_dispensable(door, wait)
+    door.require_matching(without=wait)
     door.require_nobody_at_work()
     _log(door, wait.step, wait.name, StepStatus.SKIPPED, reason, branch=wait.branch, stands=ProcessStatus.RESUMED)
     close_callback(connection, process_id, wait.step, now())
@@ -284,7 +287,7 @@ def _take(door: Door, wait: Wait, given: Mapping[str, Any], *, from_run_config: 
     connection, process_id = door.connection, door.process.process_id
     place = door.place(wait)
     if place is None:
-        raise door.refusal(f"workflow {door.process.workflow} has no step {wait.step} any more")
+        raise door.refusal(f"workflow {door.process.workflow} has no step {wait.step} any more: abort the process")
     repository = PostgresRepository(connection, process_id=process_id, step=wait.step, changed_by=door.user)
     with use_repository(repository):
         state = recall(connection, process_id).state_in(wait.branch)
@@ -304,6 +307,7 @@ def _go_on_after_interruption(door: Door, step: str | None) -> bool:
     if not (door.process.status.failed or door.process.status.queued):
         raise door.refusal("nothing failed")
     door.require_right("retry_workflow", None)
+    door.require_matching()
     return door.queue()
 
 

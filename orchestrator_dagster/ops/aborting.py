@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from orchestrator_dagster.db.families import abort_children, unfinished_children
+from orchestrator_dagster.db.families import unfinished_children
 from orchestrator_dagster.db.processes import ProcessRow, hand_over, release_subscriptions
 from orchestrator_dagster.db.step_log import Memory, StepRow, initial_state, log_step, step_rows
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
@@ -82,10 +82,9 @@ class Abort:
 
     def write(self, connection: Connection, state: State) -> None:
         """End the process, in the transaction in which models save."""
-        # in the order in which all lock: subscriptions, then children, then the process, then what started it
+        # in the order in which all lock: subscriptions, then the process, then what started it
         leave_subscription(self.terms, state)
         release_subscriptions(connection, self.process_id)
-        abort_children(connection, self.process_id, user=self.user, reason=self.reason, now=self.now)
         log_step(
             connection, self.process_id, self.row, lease=self.lease, status=ProcessStatus.ABORTED, reason=self.reason
         )
@@ -118,7 +117,7 @@ def abort_at_once(
     reason: str,
     now: datetime,
 ) -> bool:
-    """End a process that no run works on, unless there is something to be undone first.
+    """End a process that no run works on, unless something is to be undone, or something that it started to be ended.
 
     Args:
         connection: a transaction in which the process is locked.
@@ -135,9 +134,10 @@ def abort_at_once(
     rows = step_rows(connection, process.process_id)
     memory = Memory(initial_state(connection, process.process_id)).after(*rows)
     if unfinished_children(connection, process.process_id):
-        # they are locked before the process itself where a run carries it out
         return False
-    if plan is not None and (any(works_to_undo(TodaysSteps(plan, process.plan), rows, memory)) or any(places_at_the_end(plan, memory))):
+    if plan is not None and any(works_to_undo(TodaysSteps(plan, process.plan), rows, memory)):
+        return False
+    if plan is not None and any(places_at_the_end(plan, memory)):
         return False
     lease = hand_over(connection, process.process_id, process.run_id)
     abort = Abort(process.process_id, process.run_id, lease, user, reason, terms, now)

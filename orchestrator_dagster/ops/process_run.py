@@ -8,6 +8,7 @@ from uuid import UUID
 from dagster import DagsterExecutionInterruptedError
 from sqlalchemy import Connection
 
+from orchestrator_dagster.db.families import abort_children
 from orchestrator_dagster.db.processes import get_process, request_abort
 from orchestrator_dagster.db.step_log import step_rows
 from orchestrator_dagster.db.waits import settle
@@ -218,15 +219,18 @@ class ProcessRun:
         return self._stopped
 
     def _carry_out_abort(self, turn: Turn) -> None:
-        """Undo what the steps did, run those that always come at the end, and end the process.
+        """Have what the process started end, undo what its steps did, run those at the end of all, and end it.
 
         What is done already is passed by: so it goes on where another run stopped.
         """
         self._claim.require()
         with self._claim.transaction_afterwards() as connection:
             process, rows = get_process(connection, self.process_id), step_rows(connection, self.process_id)
+            by, why = process.abort_requested_by or self._claim.user, process.abort_reason or ""
+            abort_children(connection, self.process_id, user=by, reason=why, now=now())
         plan, memory = self._rules.plan, self._knowledge.memory
-        for work in (*works_to_undo(TodaysSteps(plan, process.plan), rows, memory), *map(Work.at, places_at_the_end(plan, memory))):
+        to_undo = works_to_undo(TodaysSteps(plan, process.plan), rows, memory)
+        for work in (*to_undo, *map(Work.at, places_at_the_end(plan, memory))):
             if self._is_stopped():
                 return
             attempted = self._attempts.attempt(work, turn.context, turn.resources, turn.guard)
@@ -237,7 +241,6 @@ class ProcessRun:
                 return
         if self._is_stopped():
             return
-        by, why = process.abort_requested_by or self._claim.user, process.abort_reason or ""
         attempted = self._attempts.end(by, why, self._rules.abort_terms, turn.guard)
         self._stand(ProcessStatus.ABORTED if attempted.wait is None else attempted.wait.process_status)
         _raise_failure(ABORT_WORK, attempted)

@@ -123,6 +123,10 @@ class TodaysSteps:
         key = self._keys[step.key]
         return None if key is None else self.plan[key]
 
+    def is_moved(self, step: RecordedStep) -> bool:
+        """Whether a step is known by nothing but its name: it is in another group now, and does not say so."""
+        return self._keys[step.key] not in (None, self.plan.current_key(step.key))
+
     def unclaimed(self, name: str) -> list[str]:
         """Return today's keys of the steps of a name that are none of those on record."""
         known = set(self._keys.values())
@@ -172,7 +176,8 @@ class TodaysSteps:
 
     def _find(self, step: RecordedStep) -> str | None:
         key = self.plan.current_key(step.key)
-        if key in self.plan and step.name in (self.plan[key].step.key, *self.plan[key].step.renamed_from):
+        there = self.plan.get(key) if key else None
+        if there and step.name in (there.step.key, *there.step.renamed_from):
             return key
         elsewhere = [key for key, planned in self.plan.items() if step.name in self._names_of(planned)]
         return elsewhere[0] if len(elsewhere) == 1 == self.recorded.names[step.name] else None
@@ -200,8 +205,10 @@ def _graph_of(key: str) -> str:
 
 
 def _finished_with_their_fork(plan: Plan, memory: Memory) -> frozenset[str]:
-    """Return the keys of the steps whose branches have joined: with that they are finished, those added since too."""
-    joins = {planned.fork.key: key for key, planned in plan.items() if planned.step.kind is StepKind.JOIN and planned.fork}
+    """Return the keys of the steps in branches that have joined; those that were added since are never done."""
+    joins = {
+        planned.fork.key: key for key, planned in plan.items() if planned.step.kind is StepKind.JOIN and planned.fork
+    }
     return frozenset(
         plan.place(key, index).key
         for key, planned in plan.items()

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator_dagster.domain.state import State
+from orchestrator_dagster.domain.stored import Names, earlier_names
 from orchestrator_dagster.errors import DefinitionError, StateKeyError
 from orchestrator_dagster.ops.awaited import Awaited, Callback, ChildWorkflow, Timer
 from orchestrator_dagster.ops.duration import Duration, duration
@@ -85,6 +86,8 @@ def callback_step(
     result_key: str | None = None,
     callback_route_key: str = "callback_route",
     timeout: Duration | None = None,
+    *,
+    renamed_from: Names = (),
 ) -> Group:
     """Return steps that ask another system for something, and wait until that calls back.
 
@@ -99,6 +102,7 @@ def callback_step(
         result_key: where the state gets what came. Default: `callback_result`.
         callback_route_key: where the state has the path.
         timeout: how long the other system may take, as a `timedelta` or in seconds. Default: as long as it takes.
+        renamed_from: the title that it had before, or several.
 
     Example:
         >>> from orchestrator_dagster.ops.step_decorators import step
@@ -119,7 +123,8 @@ def callback_step(
     create = Step(f"{name} - Create endpoint", _endpoint(callback_route_key), key=_CREATE)
     awaiting = Step(f"{name} - Await callback", _nothing, StepKind.CALLBACK, key=_AWAIT, waiting=waiting)
     again = (begin >> awaiting >> validation).map(lambda step: replace(step, restarts_group=True))
-    return Group(name, begin >> create >> action >> again)
+    renamed = earlier_names(f"Callback step {name}", renamed_from)
+    return Group(name, begin >> create >> action >> again, renamed_from=renamed)
 
 
 def _waiting(

@@ -23,7 +23,7 @@ from orchestrator_dagster.jobs.left_behind import settle_all
 from orchestrator_dagster.ops.process_run import TERMINATED, TERMINATED_BY
 from orchestrator_dagster.resources.database import DATABASE
 
-# The daemon looks at its sensors every five seconds, and passes one by whose last tick began a moment less ago than that.
+# The daemon comes by every five seconds, and passes a sensor by whose last tick began a moment less ago than it says.
 _INTERVAL_SECONDS = 3
 _MOST_AT_ONCE = 100
 _TERMINATED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
@@ -80,8 +80,9 @@ def _follow_up(context: dg.SensorEvaluationContext, engine: Engine, process: Pro
     tags.RunTags(run, context.instance, context.log).write(inherited | {tags.STATUS: process.status.value} | about)
     if run.status in _TERMINATED:
         with engine.begin() as connection:
-            request_abort(connection, process.process_id, TERMINATED_BY, TERMINATED, now())
-            queue_process(connection, process.process_id, now())
+            # another run may have gone on with it since
+            if request_abort(connection, process.process_id, TERMINATED_BY, TERMINATED, now(), lease=process.lease):
+                queue_process(connection, process.process_id, now())
 
 
 def _requests(engine: Engine, instance: dg.DagsterInstance, names: Sequence[str]) -> Iterator[dg.RunRequest]:

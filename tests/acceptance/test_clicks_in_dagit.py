@@ -14,7 +14,7 @@ from orchestrator_dagster import Database, Processes, ProcessNotFoundError
 from orchestrator_dagster.instance.service_folder import ServiceFolder
 
 LOCATION = "clicked"
-CODE = '''
+CODE = """
 import os
 import time
 from pathlib import Path
@@ -118,7 +118,7 @@ def asking():
 
 
 defs = Orchestrator([], workflows=[connecting, connecting_in_a_group, visiting, draining, asking]).definitions()
-'''
+"""
 LAUNCH = """
 mutation($location: String!, $job: String!, $config: RunConfigData!) {
   launchRun(executionParams: {
@@ -146,7 +146,9 @@ mutation($location: String!, $job: String!, $config: RunConfigData!, $run: Strin
 }
 """
 TERMINATE = """
-mutation($run: String!, $policy: TerminateRunPolicy) { terminateRun(runId: $run, terminatePolicy: $policy) { __typename ... on TerminateRunFailure { message } } }
+mutation($run: String!, $policy: TerminateRunPolicy) {
+  terminateRun(runId: $run, terminatePolicy: $policy) { __typename ... on TerminateRunFailure { message } }
+}
 """
 RUN = """
 query($run: ID!) { runOrError(runId: $run) { ... on Run { status tags { key value } } } }

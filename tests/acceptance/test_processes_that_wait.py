@@ -35,6 +35,7 @@ from orchestrator_dagster import (
     Processes,
     ProcessFailureError,
     ProcessStateError,
+    ProcessStatus,
     State,
     callback_app,
     callback_step,
@@ -711,9 +712,7 @@ class TestGoingOn:
             process = bench.run(waiting.name)
             resume = bench.session.orchestrator.definitions().resolve_job_def("resume_process")
             config = {"process_id": str(process.process_id), "input": wrong}
-            ran = resume.execute_in_process(
-                run_config=config, instance=bench.session.instance, raise_on_error=False
-            )
+            ran = resume.execute_in_process(run_config=config, instance=bench.session.instance, raise_on_error=False)
             assert not ran.success
             (failure,) = [event for event in ran.all_events if event.is_step_failure]
             assert "one" in str(failure.step_failure_data)
@@ -739,17 +738,17 @@ class TestGoingOn:
     def test_is_asked_for_by_a_sensor_and_by_a_schedule(self, benches: Benches) -> None:
         waiting = flow(asks("one"))
         with benches.open(waiting) as bench:
-            processes = Processes(database=benches.database)
+            processes = bench.session.orchestrator.definitions().resources["processes"]
 
             @dg.sensor(target="*")
             def tickets(processes: Processes) -> dg.SkipReason:
-                (found,) = processes.find(status="suspended", workflow=waiting.name)
+                (found,) = processes.find(status=[ProcessStatus.SUSPENDED], workflow=waiting.name)
                 processes.resume(found.process_id, {"one": "from a sensor"})
                 return dg.SkipReason("answered")
 
             @dg.schedule(cron_schedule="@hourly", target="*")
             def nightly(processes: Processes) -> dg.SkipReason:
-                (found,) = processes.find(status="suspended", workflow=waiting.name)
+                (found,) = processes.find(status=[ProcessStatus.SUSPENDED], workflow=waiting.name)
                 processes.resume(found.process_id, {"one": "from a schedule"})
                 return dg.SkipReason("answered")
 
@@ -785,5 +784,3 @@ class TestGoingOn:
                 bench.session.instance.delete_run(run.run_id)
             assert_complete(process.resume({"one": "x"}))
             assert outside.calls == ["first"]
-
-

@@ -70,7 +70,9 @@ class TestGroups:
     def test_a_group_is_a_graph_within_the_graph_and_each_of_its_steps_is_on_record(
         self, benches: Benches, outside: Outside
     ) -> None:
-        grouped = flow(step_group("Lay cable", begin >> outside.step("dig") >> outside.step("lay")), outside.step("test"))
+        grouped = flow(
+            step_group("Lay cable", begin >> outside.step("dig") >> outside.step("lay")), outside.step("test")
+        )
         with benches.open(grouped) as bench:
             job = bench.session.orchestrator.job(grouped.name)
             assert isinstance(job.graph.node_named("lay_cable").definition, dg.GraphDefinition)
@@ -282,25 +284,25 @@ class TestLenses:
             assert process.state["cable"]["said"] == {"up": True}
             assert "said" not in process.state
 
-    def test_branches_timers_and_children_in_a_focus_see_the_part(self, benches: Benches) -> None:
+    def test_timers_and_children_in_a_focus_see_the_part(self, benches: Benches) -> None:
         child = flow(gives("nothing"), initial_input_form=PortPage)
+        made = run_workflow(child.name, lambda speed: {"speed": speed}, result_key="made")
         seen = flow(
-            gives("begin_with", cable={"ports": ["a", "b"], "speed": 10, "rest": 0}),
-            focussteps("cable")(
-                begin
-                >> foreach("ports")(plug_in)
-                >> parallel(gives("left", left=1), gives("right", right=2))
-                >> wait_for("rest")
-                >> run_workflow(child.name, lambda speed: {"speed": speed}, result_key="made")
-            ),
+            gives("begin_with", cable={"speed": 10, "rest": 0}),
+            focussteps("cable")(step_group("Work", begin >> wait_for("rest") >> made)),
         )
         with benches.open(seen, child) as bench:
             process = bench.run(seen.name)
             bench.go_on()
             assert_complete(process.refresh())
-            cable = process.state["cable"]
-            assert (cable["plugged"], cable["left"], cable["right"]) == (["0:a", "1:b"], 1, 2)
-            assert cable["made"]["speed"] == 10
+            assert process.state["cable"]["made"]["speed"] == 10
+
+    @pytest.mark.parametrize(
+        "branching", [foreach("ports")(measure), parallel(measure, measure)], ids=["foreach", "parallel"]
+    )
+    def test_a_focus_around_branches_is_refused_at_definition(self, branching: Any) -> None:
+        with pytest.raises(DefinitionError, match="lens"):
+            flow(focussteps("cable")(branching))
 
     def test_a_step_in_a_focus_is_undone_in_it(self, benches: Benches) -> None:
         undone: list[State] = []
@@ -526,7 +528,7 @@ class TestParallel:
         with benches.open(branched) as bench:
             process = bench.run(branched.name)
             for step_key, form in process.forms.items():
-                process.resume({name: "x" for name in form["properties"]}, step=step_key)
+                process.resume(dict.fromkeys(form["properties"], "x"), step=step_key)
             assert_complete(process)
 
 
@@ -550,7 +552,9 @@ class TestForeach:
             assert not {"item", "index"} & set(process.state)
 
     def test_an_empty_list_runs_the_rest(self, benches: Benches, outside: Outside) -> None:
-        branched = flow(foreach("sites")(begin >> plug_in >> asks("one")), outside.step("after"), initial_input_form=Sites)
+        branched = flow(
+            foreach("sites")(begin >> plug_in >> asks("one")), outside.step("after"), initial_input_form=Sites
+        )
         with benches.open(branched) as bench:
             assert_complete(bench.run(branched.name, {"sites": []}))
             assert outside.calls == ["after"]
@@ -588,7 +592,9 @@ class TestForeach:
             outside.call(f"visit {item}")
             return {"visited": f"{item} by {ticket}"}
 
-        branched = flow(foreach("sites")(begin >> confirm_site >> visit), outside.step("after"), initial_input_form=Sites)
+        branched = flow(
+            foreach("sites")(begin >> confirm_site >> visit), outside.step("after"), initial_input_form=Sites
+        )
         with benches.open(branched) as bench:
             process = bench.run(branched.name, {"sites": ["ams", "utr", "dlf"]})
             assert_suspended(process)
@@ -616,9 +622,7 @@ class TestForeach:
         def call(item: str, callback_route: str) -> None:
             routes[item] = callback_route
 
-        branched = flow(
-            foreach("sites")(callback_step("Call out", call, result_key="said")), initial_input_form=Sites
-        )
+        branched = flow(foreach("sites")(callback_step("Call out", call, result_key="said")), initial_input_form=Sites)
         with benches.open(branched) as bench:
             process = bench.run(branched.name, {"sites": ["ams", "utr"]})
             assert_awaiting_callback(process)
@@ -726,9 +730,7 @@ class PortPage(FormPage):
 class TestOtherWorkflows:
     def test_a_step_starts_another_process_and_waits_for_it(self, benches: Benches, outside: Outside) -> None:
         child = flow(asks("one"), outside.step("make_port", gives={"port": 7}), initial_input_form=PortPage)
-        parent = flow(
-            run_workflow(child.name, input={"speed": 10}, result_key="made"), outside.step("after")
-        )
+        parent = flow(run_workflow(child.name, input={"speed": 10}, result_key="made"), outside.step("after"))
         with benches.open(parent, child) as bench:
             process = bench.run(parent.name)
             assert_waiting(process)
@@ -763,9 +765,7 @@ class TestOtherWorkflows:
             assert_failed(process, "speed")
             assert bench.session.processes(workflow=child.name) == []
 
-    def test_a_child_that_fails_and_is_retried_lets_the_parent_go_on(
-        self, benches: Benches, outside: Outside
-    ) -> None:
+    def test_a_child_that_fails_and_is_retried_lets_the_parent_go_on(self, benches: Benches, outside: Outside) -> None:
         child, parent_after = flow(outside.step("a")), outside.step("after")
         parent = flow(run_workflow(child.name), parent_after)
         with benches.open(parent, child) as bench:
@@ -869,7 +869,7 @@ class TestOpsOfDagster:
 
     def test_something_else_does_not_stand_in_a_chain(self) -> None:
         with pytest.raises((DefinitionError, TypeError, ValueError)):
-            flow(lambda: {})
+            flow(dict)
 
 
 class TestAbortAndObsoleteStep:

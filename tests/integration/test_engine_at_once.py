@@ -261,6 +261,32 @@ class TestAborts:
         assert asked == [True]
         assert (process.refresh().status, child.refresh().status) == ("aborted", "aborted")
 
+    def test_what_could_not_be_undone_is_tried_again_by_nobody_but_a_person(self, bench: Bench) -> None:
+        tried: list[str] = []
+
+        @step("Take down")
+        def take_down() -> None:
+            tried.append("take down")
+            raise RuntimeError("It does not come off")
+
+        @step("Build", compensate=take_down)
+        def build() -> None:
+            pass
+
+        @workflow("Work")
+        def work() -> StepList:
+            return init >> build >> wait_for(timedelta(hours=1)) >> done
+
+        wfo = bench.session(work)
+        with use_clock(lambda: NOON):
+            process = wfo.run("work")
+            process.abort("Not wanted")
+        with use_clock(lambda: NOON + timedelta(hours=2)):
+            wfo.go_on()
+        assert (process.refresh().status, tried) == ("failed", ["take down"])
+        process.retry()
+        assert (process.refresh().status, tried) == ("failed", ["take down"] * 2)
+
     def test_an_abort_locks_no_child_while_it_waits_for_a_subscription(self, bench: Bench) -> None:
         """A step locks subscriptions first and its process then, so an abort that does it otherwise meets it."""
         wfo = bench.session(create_box, ask, products=[Product("Box", Box, workflows=[create_box])])
