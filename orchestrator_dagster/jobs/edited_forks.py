@@ -36,8 +36,8 @@ class RecordedFork:
 
     @property
     def _is_reached(self) -> bool:
-        keys = {self.key, self._join.key, *(step.key for step in self._within)}
-        return not keys.isdisjoint(self.reached)
+        keys = {self._join.key, *(step.key for step in self._within)}
+        return self.key in self.finished or not keys.isdisjoint(self.reached)
 
     @property
     def _has_joined(self) -> bool:

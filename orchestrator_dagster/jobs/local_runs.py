@@ -15,7 +15,7 @@ from orchestrator_dagster.db.processes import get_process, given_input, process_
 from orchestrator_dagster.db.queue import open_resume_token, queued_processes
 from orchestrator_dagster.db.waits import queue_due
 from orchestrator_dagster.domain.clock import now
-from orchestrator_dagster.errors import OrchestratorError, ProcessBusyError
+from orchestrator_dagster.errors import EnginePausedError, OrchestratorError, ProcessBusyError
 from orchestrator_dagster.jobs import tags
 from orchestrator_dagster.jobs.left_behind import settle_all
 from orchestrator_dagster.jobs.run import hearing_refusals
@@ -60,7 +60,7 @@ class LocalRuns:
         return UUID(run_id)
 
     def pick_up(self, process_id: UUID) -> None:
-        """Run a process that waits for a run until it halts. Where another run picks it up, that one has it.
+        """Run a process that waits for a run until it halts, unless another run picks it up, or the engine is paused.
 
         Raises:
             ProcessStateError: it cannot go on.
@@ -71,7 +71,8 @@ class LocalRuns:
                 return
             given = given_input(connection, process_id)
             token = open_resume_token(connection, process_id, self._user, submits=True)
-        with suppress(ProcessBusyError):
+        # an abort is asked for while the engine is paused, too: it is carried out when that goes on
+        with suppress(ProcessBusyError, EnginePausedError):
             self._execute(process.workflow, given, str(uuid4()), {tags.RESUME_TOKEN: str(token)})
 
     def finish_family(self, process_id: UUID) -> None:

@@ -235,11 +235,16 @@ class WorkflowRun:
         return {
             **tags.inherited_from_another(process.process_id, self._tags.at_first),
             tags.STATUS: status.value,
+            **self._waits_for(process, status),
             tags.WORKFLOW: self._workflow.name,
             tags.TARGET: self._workflow.target.value,
             **{tag: value for tag, value in asked_for.items() if value},
             **tags.about(process.process_id, process.concerned),
         }
+
+    def _waits_for(self, process: ProcessRun, status: ProcessStatus) -> dict[str, str]:
+        waits = [f"{wait.kind} at {wait.step}" for wait in process.waits] if status.halted else []
+        return {tags.WAITS_FOR: tags.joined(waits)} if waits or tags.WAITS_FOR in self._tags.at_first else {}
 
 
 class RefusedRun(dg.Failure):

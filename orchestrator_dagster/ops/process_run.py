@@ -15,7 +15,7 @@ from orchestrator_dagster.db.waits import settle
 from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import Concerned, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.state import State
-from orchestrator_dagster.domain.waiting import Flags, WaitKind
+from orchestrator_dagster.domain.waiting import Flags, Wait, WaitKind
 from orchestrator_dagster.errors import ProcessStateError
 from orchestrator_dagster.ops.aborting import ABORT_WORK, AbortTerms, places_at_the_end, works_to_undo
 from orchestrator_dagster.ops.attempt import Attempted, Attempts
@@ -114,6 +114,11 @@ class ProcessRun:
     def state(self) -> State:
         """The state after the last finished step that is in no branch."""
         return self._knowledge.memory.state
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """What its steps wait for that cannot go on yet."""
+        return tuple(wait for wait in self._knowledge.waits.values() if not wait.ready)
 
     @property
     def concerned(self) -> Concerned:

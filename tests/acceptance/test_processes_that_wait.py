@@ -105,6 +105,7 @@ class TestAPerson:
             (run,) = runs_of(bench, process)
             assert run.status is dg.DagsterRunStatus.SUCCESS
             assert run.tags["orchestrator/status"] == "suspended"
+            assert run.tags["orchestrator/waits_for"] == "input at plan_change"
             (skipped,) = [
                 event.step_key
                 for event in bench.session.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SKIPPED)
@@ -319,6 +320,7 @@ class TestAnotherSystem:
             (run,) = runs_of(bench, process)
             assert run.status is dg.DagsterRunStatus.SUCCESS
             assert run.tags["orchestrator/status"] == "awaiting_callback"
+            assert run.tags["orchestrator/waits_for"].startswith("callback at ")
             assert_complete(bench.callback(process, {"status": "laid", "id": 7}))
             assert_state(process, {"cable": {"status": "laid", "id": 7}, "cable_id": 7})
 

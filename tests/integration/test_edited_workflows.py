@@ -273,6 +273,13 @@ class TestForks:
         gone_on = answered(session(now(one) >> asking("confirm")), process)
         assert gone_on.state.items() >= {"one": 1, "two": 1, "x": 1, "y": 1}.items()
 
+    def test_a_fork_that_could_not_begin_may_change(self, session: Any) -> None:
+        process = session(foreach("saps")(a_step("one")), {"saps": 1}).run("work")
+        assert process.status == "failed"
+        wfo = session(foreach("saps")(a_step("one") >> a_step("two")))
+        wfo.process(process.process_id).replace_value("saps", [1, 2], "A list is needed")
+        assert wfo.retry(process.process_id).state.items() >= {"one": [1, 1], "two": [1, 1]}.items()
+
     def test_a_fork_that_was_not_reached_may_come_after_a_new_one(self, session: Any) -> None:
         process = session(asking("confirm") >> parallel(a_step("one"), a_step("two"))).run("work")
         both = parallel(a_step("x"), a_step("y")) >> parallel(a_step("one"), a_step("two"))

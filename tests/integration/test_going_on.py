@@ -293,6 +293,17 @@ class TestAPausedEngine:
         assert asking.abort("no time").status == "aborted"
         assert asking.set_note(None).note is None
 
+    def test_an_abort_that_undoes_something_is_carried_out_when_the_engine_goes_on(self, wfo: Session) -> None:
+        broken.add("configure")
+        failed = wfo.run("do")
+        wfo.pause_engine("maintenance")
+        assert failed.abort("no time").status == "resumed"
+        assert effects["take down"] == 0
+        wfo.resume_engine()
+        wfo.go_on()
+        assert failed.refresh().status == "aborted"
+        assert effects["take down"] == 1
+
 
 class TestRights:
     def test_who_may_not_answer_is_refused_also_where_that_is_asked_asynchronously(self, wfo: Session) -> None:
