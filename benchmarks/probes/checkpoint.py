@@ -11,7 +11,8 @@ from typing import Any
 
 from workload.definitions import orchestrator
 
-from orchestrator_dagster.ops.process import ProcessRun, StepOutcome
+from orchestrator_dagster.ops.outcome import StepOutcome
+from orchestrator_dagster.ops.process_run import ProcessRun
 
 FORM = {"product": "Circuit in 30", "customer_id": "acme", "circuit_name": "circuit", "bandwidth": 1000}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {"count": ("count_30", {}), "revise_circuit": ("create_circuit_30", FORM)}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, literal, select, text, true, update
+from sqlalchemy import Connection, Row, Select, delete, func, literal, select, text, true, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -14,6 +14,7 @@ from orchestrator_dagster.db.exact_json import to_json
 from orchestrator_dagster.db.tables import (
     process_inputs,
     process_runs,
+    process_waits,
     processes,
     processes_subscriptions,
     products,
@@ -214,6 +215,8 @@ def request_abort(
 ) -> bool:
     """Record that a process is to be aborted; the first who asks counts.
 
+    Its steps wait for nothing any more: nobody is asked for what nobody will use.
+
     Args:
         connection: the transaction.
         process_id: id of the process.
@@ -225,7 +228,7 @@ def request_abort(
     Returns:
         Whether that is new; `False` also where the process has ended.
     """
-    requested = connection.execute(
+    requested = connection.scalar(
         update(processes)
         .where(
             processes.c.process_id == process_id,
@@ -234,8 +237,12 @@ def request_abort(
             processes.c.last_status.not_in([status for status in ProcessStatus if status.ended]),
         )
         .values(abort_requested_at=now, abort_requested_by=user, abort_reason=reason)
+        .returning(processes.c.process_id)
     )
-    return requested.rowcount > 0
+    if requested is None:
+        return False
+    connection.execute(delete(process_waits).where(process_waits.c.process_id == requested))
+    return True
 
 
 def set_note(connection: Connection, process_id: UUID, note: str | None) -> None:

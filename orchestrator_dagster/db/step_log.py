@@ -286,7 +286,7 @@ def log_step(
         traceback: where it failed; without it, that of the wait.
         wait: what the step waits for from now on; without it, it waits for nothing any more.
         heeds_abort: whether the run carries out an abort that it hears of here. The process then does not stand still,
-            so that it is noticed should the run die before that.
+            so that it is noticed should the run die before that, and the step does not wait.
 
     Returns:
         What the run is to heed before its next step.
@@ -313,7 +313,7 @@ def log_step(
     ).one_or_none()
     if flags is None:
         raise ProcessTakenOverError(process_id=process_id, run_id=row.run_id)
-    if wait is not None:
+    if wait is not None and not (heeds_abort and flags.abort_requested):
         open_wait(connection, process_id, wait)
     return Flags(flags.abort_requested, flags.paused)
 

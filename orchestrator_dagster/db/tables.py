@@ -186,6 +186,7 @@ processes = Table(
     Column("abort_requested_at", DateTime(timezone=True), comment="a run is to undo what there is to undo, and end it"),
     Column("abort_requested_by", Text),
     Column("abort_reason", Text),
+    Column("seen_at", DateTime(timezone=True), comment="when the run in a long step was last known to be alive"),
     _one_of("last_status", ProcessStatus),
     CheckConstraint(
         f"(last_status IN ({_names(status for status in ProcessStatus if status.failed)})) "

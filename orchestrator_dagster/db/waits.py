@@ -225,18 +225,23 @@ def settle(
     ).one()
     if process.lease != lease or process.last_status != ProcessStatus.RUNNING:
         return ProcessStatus(process.last_status)
-    values = _standing(connection, process_id, interrupted, goes_on=stopped or process.abort_requested_at is not None)
+    aborting = process.abort_requested_at is not None
+    values = _standing(connection, process_id, interrupted, stopped=stopped, aborting=aborting)
     connection.execute(
         update(processes).where(processes.c.process_id == process_id).values(last_modified_at=now, **values)
     )
     return ProcessStatus(values["last_status"])
 
 
-def _standing(connection: Connection, process_id: UUID, interrupted: str | None, *, goes_on: bool) -> dict[str, Any]:
+def _standing(
+    connection: Connection, process_id: UUID, interrupted: str | None, *, stopped: bool, aborting: bool
+) -> dict[str, Any]:
     """Return where a process stands that a run left, why, and who is asked to act, as columns."""
     if interrupted is not None:
         return _columns(ProcessStatus.FAILED, reason=interrupted)
     waits = list(waits_of(connection, process_id).values())
+    # what waits in a process that is aborted is a part of the abort
+    goes_on = stopped or (aborting and not waits)
     status = ProcessStatus.RESUMED if goes_on else standing(waits)
     if status is None:
         return _columns(ProcessStatus.FAILED, reason=_NOTHING_TO_WAIT_FOR)

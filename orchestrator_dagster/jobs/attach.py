@@ -272,12 +272,13 @@ def _require_newest(process: ProcessRow, arrival: Arrival) -> None:
     newest = arrival.instance.get_run_by_id(process.run_id)
     if newest is None:
         return
-    if run.parent_run_id != newest.run_id:
+    is_newest = run.parent_run_id == newest.run_id
+    if process.status is ProcessStatus.COMPLETED and (newest.is_success or not is_newest):
+        raise ProcessStateError(f"Process {process.process_id} is completed; start a new one")
+    if not is_newest:
         raise ProcessStateError(
             f"Process {process.process_id} has gone on in run {newest.run_id}: re-execute that one, not an older one"
         )
-    if process.status is ProcessStatus.COMPLETED and newest.is_success:
-        raise ProcessStateError(f"Process {process.process_id} is completed; start a new one")
 
 
 def _require_its_turn(knowledge: Knowledge, arrival: Arrival) -> None:

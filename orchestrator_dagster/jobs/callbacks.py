@@ -86,13 +86,16 @@ def _find(connection: Connection, process_id: UUID | str, token: str) -> Callbac
 
 
 def _require_awaited(connection: Connection, callback: Callback) -> None:
+    process = get_process(connection, callback.process_id)
     if callback.received_at is not None:
-        message = f"Process {callback.process_id} has received something else here before"
-    elif callback.closed_at is not None or get_process(connection, callback.process_id).status.ended:
-        message = f"Process {callback.process_id} does not wait for this any more"
+        message = f"Process {process.process_id} has received something else here before"
+    elif callback.closed_at is not None or process.status.ended:
+        message = f"Process {process.process_id} does not wait for this any more"
+    elif process.abort_requested_at is not None:
+        message = f"Process {process.process_id} is being aborted by {process.abort_requested_by}"
     else:
         return
-    raise CallbackRefusedError(message, process_id=callback.process_id)
+    raise CallbackRefusedError(message, process_id=process.process_id)
 
 
 def _require_storable(body: Any) -> None:

@@ -188,10 +188,13 @@ class Door:
         return ProcessStateError(f"Process {self.process.process_id} {self._standing()}: {why}")
 
     def _standing(self) -> str:
-        if not self.waits or self.process.status.ended:
+        if self.process.status.ended:
             return f"is {self.process.status}"
         kinds = dict.fromkeys(wait.kind for wait in self.waits.values())
-        return ", ".join(f"{_WORDS[kind]} {self._steps(kind)}" for kind in kinds)
+        stands = [f"{_WORDS[kind]} {self._steps(kind)}" for kind in kinds]
+        if self.process.abort_requested_at is not None:
+            stands.insert(0, f"is being aborted by {self.process.abort_requested_by}")
+        return ", ".join(stands) or f"is {self.process.status}"
 
     def _steps(self, kind: WaitKind) -> str:
         return " and ".join(f"{wait.step} ({wait.name})" for wait in self.waits.values() if wait.kind is kind)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from orchestrator_dagster.db.heartbeat import end_frozen_run
 from orchestrator_dagster.db.leases import keep_runs_out
 from orchestrator_dagster.db.processes import ProcessRow, find_processes, get_process, try_to_lock_process
 from orchestrator_dagster.db.subscriptions.repository import PostgresRepository
@@ -41,6 +42,8 @@ def settle_left_behind(connection: Connection, process: ProcessRow) -> ProcessSt
 def _settle(engine: Engine, process_id: UUID) -> ProcessRow | None:
     with engine.begin() as connection:
         if not keep_runs_out(connection, process_id):
+            # its lease is free in a moment: the next one who looks lets the process stand as failed
+            end_frozen_run(connection, process_id)
             return None
         # a run that comes meanwhile shouldn't have to wait for whoever changes the process now
         process = try_to_lock_process(connection, process_id)

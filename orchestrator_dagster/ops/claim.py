@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from orchestrator_dagster.db.heartbeat import Heart
 from orchestrator_dagster.db.leases import Lease, patiently
 from orchestrator_dagster.db.processes import lease_of
 from orchestrator_dagster.errors import ProcessTakenOverError
@@ -32,6 +33,10 @@ class Claim:
     user: str
     lease: Lease
     number: int
+
+    def show_life(self) -> None:
+        """Let others see that the run is alive, until it gives the lease back."""
+        Heart.of(self.engine).beat_for(self.process_id, self.number)
 
     def require(self) -> None:
         """Make sure that the process is still this run's; its connection may be gone since the last step.
@@ -74,4 +79,5 @@ class Claim:
 
     def release(self) -> None:
         """Give the lease back: whoever sees where the process stands may go on with it at once."""
+        Heart.of(self.engine).stop_for(self.process_id, self.number)
         self.lease.release()

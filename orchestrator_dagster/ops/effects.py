@@ -1,6 +1,7 @@
 """What a step does when its turn has come, by its kind."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from orchestrator_dagster.db.processes import request_abort
 from orchestrator_dagster.domain.process import StepStatus
@@ -8,7 +9,7 @@ from orchestrator_dagster.ops.commit_path import CommitPoint, reached
 from orchestrator_dagster.ops.forking import fan_out, join
 from orchestrator_dagster.ops.halting import ask_for_input, await_callback, run_child, wait_for_time
 from orchestrator_dagster.ops.step import StepKind
-from orchestrator_dagster.ops.step_timeout import time_limit
+from orchestrator_dagster.ops.step_timeout import in_time, statement_limit
 from orchestrator_dagster.ops.transaction import as_state, save_models
 from orchestrator_dagster.ops.work import Circumstances, Effect, Work, put_back, seen_by
 
@@ -26,10 +27,14 @@ def effect_of(work: Work, given: Circumstances) -> Effect:
 def _run_function(work: Work, given: Circumstances) -> Effect:
     step = work.step
     part = seen_by(step, given.state)
-    with time_limit(step, given.transaction.connection):
+
+    def call() -> Any:
         arguments = step.signature.arguments(part, given.ambient)
         reached(CommitPoint.BEFORE_EFFECT, work.key)
-        returned = step.function(**arguments)
+        return step.function(**arguments)
+
+    with statement_limit(step, given.transaction.connection):
+        returned = in_time(step, call)
         save_models(returned)
     changed = as_state(returned, of=step.signature.function_name)
     status = StepStatus.COMPLETE if step.kind is StepKind.DONE else StepStatus.SUCCESS

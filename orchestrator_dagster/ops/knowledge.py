@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator_dagster.db.step_log import Memory, StepRow
 from orchestrator_dagster.domain.process import Concerned
 from orchestrator_dagster.domain.state import State
-from orchestrator_dagster.domain.waiting import Flags, Wait
+from orchestrator_dagster.domain.waiting import Flags, Wait, WaitKind
 from orchestrator_dagster.ops.plan import BranchEnd, Place, Plan
 from orchestrator_dagster.ops.step import StepKind
 from orchestrator_dagster.ops.work import Work
@@ -57,6 +57,10 @@ class Knowledge:
     def waits_in_vain(self, key: str) -> bool:
         """Whether a step was reached before, and cannot go on yet."""
         return key in self.waits and not self.waits[key].ready
+
+    def is_to_be_tried_later(self, key: str) -> bool:
+        """Whether a step failed, and the time of its next attempt has not come."""
+        return self.waits_in_vain(key) and self.waits[key].kind is WaitKind.RETRY
 
     def state_of(self, work: Work) -> State:
         """Return what is known in the branch of a step."""

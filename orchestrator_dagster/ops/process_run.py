@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from orchestrator_dagster.db.families import abort_children
 from orchestrator_dagster.db.processes import get_process, request_abort
 from orchestrator_dagster.db.step_log import step_rows
-from orchestrator_dagster.db.waits import settle
+from orchestrator_dagster.db.waits import settle, waits_of
 from orchestrator_dagster.domain.clock import now
 from orchestrator_dagster.domain.process import Concerned, ProcessStatus, StepStatus
 from orchestrator_dagster.domain.state import State
@@ -173,6 +173,7 @@ class ProcessRun:
 
     def _go_on(self, place: Place, turn: Turn) -> StepOutcome:
         """Run a step, if the process is to go on and its turn has come."""
+        self._claim.show_life()
         knowledge = self._knowledge
         if knowledge.flags.abort_requested:
             self._carry_out_abort(turn)
@@ -232,23 +233,32 @@ class ProcessRun:
         with self._claim.transaction_afterwards() as connection:
             process, rows = get_process(connection, self.process_id), step_rows(connection, self.process_id)
             by, why = process.abort_requested_by or self._claim.user, process.abort_reason or ""
-            abort_children(connection, self.process_id, user=by, reason=why, now=now())
+            children = abort_children(connection, self.process_id, user=by, reason=why, now=now())
+            self._knowledge.waits = waits_of(connection, self.process_id)
+        self._knowledge.has_children |= bool(children)
         plan, memory = self._rules.plan, self._knowledge.memory
         to_undo = works_to_undo(TodaysSteps(plan, process.plan), rows, memory)
         for work in (*to_undo, *map(Work.at, places_at_the_end(plan, memory))):
-            if self._is_stopped():
-                return
-            attempted = self._attempts.attempt(work, turn.context, turn.resources, turn.guard)
-            if attempted.wait is not None:
-                self._stand(attempted.wait.process_status)
-            _raise_failure(work, attempted)
-            if attempted.wait is not None:
+            if not self._is_done_for_abort(work, turn):
                 return
         if self._is_stopped():
             return
         attempted = self._attempts.end(by, why, self._rules.abort_terms, turn.guard)
         self._stand(ProcessStatus.ABORTED if attempted.wait is None else attempted.wait.process_status)
         _raise_failure(ABORT_WORK, attempted)
+
+    def _is_done_for_abort(self, work: Work, turn: Turn) -> bool:
+        """Do a part of an abort, if it is time; return whether the next one may follow."""
+        if self._is_stopped():
+            return False
+        if self._knowledge.is_to_be_tried_later(work.key):
+            self._stand(self._settle())
+            return False
+        attempted = self._attempts.attempt(work, turn.context, turn.resources, turn.guard)
+        if attempted.wait is not None:
+            self._stand(attempted.wait.process_status)
+        _raise_failure(work, attempted)
+        return attempted.wait is None
 
     def _settle(self) -> ProcessStatus:
         # a run that came to its end knows where the process stands, unless that depends on several branches

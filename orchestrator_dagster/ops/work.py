@@ -77,7 +77,7 @@ class Work:
     @property
     def tries_again(self) -> bool:
         """Whether it is done again by itself where it failed."""
-        return self.goes_forward and self.step.kind is StepKind.RETRYSTEP
+        return self.step.kind is StepKind.RETRYSTEP
 
     def idempotency_key(self, process_id: UUID, round_: int) -> str:
         """Return the text that is the same on every attempt, and no other's."""

@@ -24,7 +24,7 @@ from orchestrator_dagster import (
     workflow,
 )
 from orchestrator_dagster.errors import StepTimeoutError
-from orchestrator_dagster.ops.step_timeout import time_limit
+from orchestrator_dagster.ops.step_timeout import in_time
 from orchestrator_dagster.ops.transaction import StepTransaction
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
@@ -113,7 +113,7 @@ def test_a_step_that_is_quick_enough_is_not_disturbed(run: Any) -> None:
     assert run(quick).status == "completed"
 
 
-def test_in_another_thread_the_time_is_limited_as_well(engine: Engine) -> None:
+def test_in_another_thread_the_time_is_limited_as_well() -> None:
     @step("Slow", timeout=A_MOMENT)
     def slow() -> None: ...
 
@@ -121,8 +121,7 @@ def test_in_another_thread_the_time_is_limited_as_well(engine: Engine) -> None:
 
     def work() -> None:
         try:
-            with engine.connect() as connection, time_limit(slow, connection):
-                for_ever()
+            in_time(slow, for_ever)
         except StepTimeoutError as error:
             errors.append(error)
 

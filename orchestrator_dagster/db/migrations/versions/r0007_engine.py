@@ -96,6 +96,11 @@ def _extend_processes() -> None:
         ),
         sa.Column("abort_requested_by", sa.Text),
         sa.Column("abort_reason", sa.Text),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            comment="when the run in a long step was last known to be alive",
+        ),
     ):
         op.add_column("processes", column, schema=SCHEMA)
     op.create_foreign_key(
@@ -136,7 +141,7 @@ def _restore_processes() -> None:
     op.drop_index("ix_processes_queued", "processes", schema=SCHEMA)
     op.drop_constraint(op.f("ck_processes_somebody_asked_to_abort"), "processes", schema=SCHEMA)
     _constrain_failures("last_status = 'failed'")
-    for column in ("abort_reason", "abort_requested_by", "abort_requested_at", "parent_process_id"):
+    for column in ("seen_at", "abort_reason", "abort_requested_by", "abort_requested_at", "parent_process_id"):
         op.drop_column("processes", column, schema=SCHEMA)
 
 
