@@ -18,13 +18,16 @@ __all__ = [
     "WF_USABLE_WHILE_OUT_OF_SYNC",
     "Assignee",
     "AuthContext",
+    "BranchConflictError",
     "CallbackBodyError",
     "CallbackNotFoundError",
     "CallbackRefusedError",
+    "CallbackTimeoutError",
     "CatalogueBusyError",
     "CatalogueDataError",
     "CataloguePlan",
     "CatalogueRefusedError",
+    "ChildProcessAbortedError",
     "ConfigurationError",
     "CustomerDescription",
     "Database",
@@ -77,6 +80,7 @@ __all__ = [
     "Step",
     "StepList",
     "StepStatus",
+    "StepTimeoutError",
     "Stored",
     "StoredBlock",
     "SubmitFormPage",
@@ -95,6 +99,7 @@ __all__ = [
     "Wait",
     "WaitKind",
     "Workflow",
+    "WorkflowEditedError",
     "WorkflowImportError",
     "WorkflowNotFoundError",
     "__version__",
@@ -219,12 +224,15 @@ if TYPE_CHECKING:
     from orchestrator_dagster.domain.target import Target
     from orchestrator_dagster.domain.waiting import RetrySchedule, Wait, WaitKind
     from orchestrator_dagster.errors import (
+        BranchConflictError,
         CallbackBodyError,
         CallbackNotFoundError,
         CallbackRefusedError,
+        CallbackTimeoutError,
         CatalogueBusyError,
         CatalogueDataError,
         CatalogueRefusedError,
+        ChildProcessAbortedError,
         ConfigurationError,
         DefinitionError,
         EnginePausedError,
@@ -251,6 +259,7 @@ if TYPE_CHECKING:
         StaleDataError,
         StartConditionError,
         StartPredicateError,
+        StepTimeoutError,
         SubscriptionBusyError,
         SubscriptionInUseError,
         SubscriptionNotFoundError,
@@ -258,6 +267,7 @@ if TYPE_CHECKING:
         SubscriptionNotUniqueError,
         SubscriptionOutOfSyncError,
         SubscriptionStatusError,
+        WorkflowEditedError,
         WorkflowImportError,
         WorkflowNotFoundError,
     )
@@ -344,6 +354,7 @@ else:
             "CatalogueBusyError CatalogueDataError CatalogueRefusedError EnginePausedError NotAuthorizedError "
             "ConfigurationError DefinitionError FieldError HistoryIncompleteError HistoryNotFoundError "
             "InjectionError InputError LifecycleError ModelError NotFoundError OrchestratorError "
+            "BranchConflictError CallbackTimeoutError ChildProcessAbortedError StepTimeoutError WorkflowEditedError "
             "ProcessBusyError ProcessFailureError ProcessNotFoundError ProcessStateError ProductNotFoundError "
             "ProductStatusError "
             "QueryError RefusalError RelationsOutOfSyncError StaleCustomerDescriptionError StaleDataError "

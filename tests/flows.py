@@ -103,6 +103,16 @@ def flow(*elements: Any, name: str | None = None, last: Any = done, **options: A
     return made
 
 
+def working(steps: Any, given: State | None = None, **options: Any) -> Workflow:
+    """Return a workflow `work` of these steps, which starts with a state and asks for nothing."""
+
+    def form() -> Any:
+        yield from ()
+        return given or {}
+
+    return flow(steps, name="work", description="Work", initial_input_form=form, **options)
+
+
 class Benches:
     """Opens workbenches on one database."""
 

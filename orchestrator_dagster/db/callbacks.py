@@ -56,21 +56,20 @@ def open_callback(connection: Connection, process_id: UUID, step: str, token_has
     )
 
 
-def find_callback(connection: Connection, process_id: UUID, token_hash: str, *, lock: bool = True) -> Callback | None:
-    """Return the callback with an address, whether it is waited for or not any more.
+def find_callback(connection: Connection, process_id: UUID, token_hash: str) -> Callback | None:
+    """Return the callback with an address, whether it is waited for or not any more, and lock it.
 
     Args:
-        connection: where to look.
+        connection: the transaction; nobody else changes the callback until it ends.
         process_id: the process of the address.
         token_hash: what its token hashes to.
-        lock: whether to keep others from changing it until the transaction ends.
     """
-    return _find(connection, _has_address(process_id, token_hash), lock=lock)
+    return _lock(connection, _has_address(process_id, token_hash))
 
 
-def callback_of(connection: Connection, process_id: UUID, step: str, *, lock: bool = True) -> Callback | None:
-    """Return the callback that a step awaits; see `find_callback`."""
-    return _find(connection, _is_awaited_by(process_id, step), lock=lock)
+def callback_of(connection: Connection, process_id: UUID, step: str) -> Callback | None:
+    """Return the callback that a step awaits, and lock it; see `find_callback`."""
+    return _lock(connection, _is_awaited_by(process_id, step))
 
 
 def callbacks_of(connection: Connection, process_id: UUID, *, lock: bool = True) -> list[Callback]:
@@ -122,9 +121,8 @@ def _is_awaited_by(process_id: UUID, step: str) -> ColumnElement[bool]:
     return (process_callbacks.c.process_id == process_id) & (process_callbacks.c.step == step) & _IS_OPEN
 
 
-def _find(connection: Connection, which: ColumnElement[bool], *, lock: bool) -> Callback | None:
-    found = select(process_callbacks).where(which)
-    row = connection.execute(found.with_for_update() if lock else found).one_or_none()
+def _lock(connection: Connection, which: ColumnElement[bool]) -> Callback | None:
+    row = connection.execute(select(process_callbacks).where(which).with_for_update()).one_or_none()
     return None if row is None else _callback(row)
 
 

@@ -171,7 +171,12 @@ processes = Table(
     Column("assignee", Text, nullable=False, server_default="SYSTEM"),
     Column("run_id", Text, nullable=False, comment="the Dagster run that works, or worked last, on it"),
     Column("lease", Integer, nullable=False, server_default=text("1"), comment="goes up when a run takes it over"),
-    Column("plan", JSON, nullable=False, comment="the steps of its workflow when it was started"),
+    Column(
+        "plan",
+        JSON,
+        nullable=False,
+        comment="the steps of its workflow when it was started, or when it last went on after an edit",
+    ),
     Column("created_by", Text, nullable=False, server_default="SYSTEM"),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("last_modified_at", DateTime(timezone=True), nullable=False, server_default=func.now()),

@@ -1,5 +1,6 @@
 """The words for where a process and its steps stand."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -19,6 +20,16 @@ class ProcessStatus(StrEnum):
     INCONSISTENT_DATA = "inconsistent_data"
     COMPLETED = "completed"
     RESUMED = "resumed"
+
+    @classmethod
+    def several(cls, given: str | Iterable[str] | None) -> list["ProcessStatus"]:
+        """Return what somebody means who names one, several or none, by their texts too.
+
+        Example:
+            >>> ProcessStatus.several("failed"), ProcessStatus.several(None)
+            ([<ProcessStatus.FAILED: 'failed'>], [])
+        """
+        return [cls(one) for one in ([given] if isinstance(given, str) else given or ())]
 
     @property
     def ended(self) -> bool:

@@ -1,6 +1,6 @@
 """Processes as a Dagster resource, for steps, assets, sensors, schedules and ops of one's own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -15,6 +15,7 @@ from orchestrator_dagster.db.waits import waits_of
 from orchestrator_dagster.domain.process import ProcessStatus
 from orchestrator_dagster.domain.repository import ambient_repository
 from orchestrator_dagster.domain.waiting import Wait
+from orchestrator_dagster.errors import ConfigurationError
 from orchestrator_dagster.jobs import going_on
 from orchestrator_dagster.jobs.workflow import Workflow
 from orchestrator_dagster.resources.database import Database
@@ -26,11 +27,14 @@ class Processes(dg.ConfigurableResource["Processes"]):
     What is done inside a step is part of the step's transaction: it is so when the step is done. A process that goes on
     by it is picked up by a run within seconds.
 
+    The orchestrator's own, under the key `processes`, knows its workflows. One that is made with a database only can
+    read, and write notes.
+
     Args:
         database: where they are kept.
     """
 
-    workflows: ClassVar[Mapping[str, Workflow]] = {}
+    workflows: ClassVar[Mapping[str, Workflow] | None] = None
 
     database: dg.ResourceDependency[Database]
 
@@ -51,7 +55,7 @@ class Processes(dg.ConfigurableResource["Processes"]):
         *,
         subscription_id: UUID | None = None,
         workflow: str | None = None,
-        status: Sequence[ProcessStatus] = (),
+        status: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> list[ProcessRow]:
         """Return the processes that fit all that is given, oldest first; with a limit, the newest ones.
@@ -59,12 +63,13 @@ class Processes(dg.ConfigurableResource["Processes"]):
         Args:
             subscription_id: a subscription that they worked on.
             workflow: name of their workflow.
-            status: where they stand; any where empty.
+            status: where they stand, one or several: `ProcessStatus` or text.
             limit: how many at most.
         """
+        where = ProcessStatus.several(status)
         with self.database.reading() as connection:
             return find_processes(
-                connection, subscription_id=subscription_id, workflow=workflow, status=status, limit=limit
+                connection, subscription_id=subscription_id, workflow=workflow, status=where, limit=limit
             )
 
     def get(self, process_id: UUID) -> ProcessRow:
@@ -106,7 +111,7 @@ class Processes(dg.ConfigurableResource["Processes"]):
             Whether it goes on by this; not where the very same was answered before.
         """
         with self._writing(user) as (connection, who):
-            return going_on.answer(connection, self.workflows, process_id, input or {}, step=step, user=who)
+            return going_on.answer(connection, self._known, process_id, input or {}, step=step, user=who)
 
     def retry(self, process_id: UUID, *, step: str | None = None, user: str | None = None) -> bool:
         """Let what failed in a process be tried again; see `Session.retry`.
@@ -120,7 +125,7 @@ class Processes(dg.ConfigurableResource["Processes"]):
             Whether it goes on by this; not where that was asked for before.
         """
         with self._writing(user) as (connection, who):
-            return going_on.retry(connection, self.workflows, process_id, step=step, user=who)
+            return going_on.retry(connection, self._known, process_id, step=step, user=who)
 
     def skip(self, process_id: UUID, step: str | None, reason: str, *, user: str | None = None) -> bool:
         """Pass a step of a process by; see `Session.skip`.
@@ -135,7 +140,7 @@ class Processes(dg.ConfigurableResource["Processes"]):
             Whether it goes on by this; not where the step was skipped before.
         """
         with self._writing(user) as (connection, who):
-            return going_on.skip(connection, self.workflows, process_id, step, reason, user=who)
+            return going_on.skip(connection, self._known, process_id, step, reason, user=who)
 
     def replace_value(
         self,
@@ -158,7 +163,7 @@ class Processes(dg.ConfigurableResource["Processes"]):
             user: on whose behalf. Default: that of the step, `SYSTEM` outside of one.
         """
         with self._writing(user) as (connection, who):
-            going_on.replace_value(connection, self.workflows, process_id, key, value, reason, step=step, user=who)
+            going_on.replace_value(connection, self._known, process_id, key, value, reason, step=step, user=who)
 
     def abort(self, process_id: UUID, reason: str, *, user: str | None = None) -> bool:
         """Have a process aborted; see `Session.abort`.
@@ -172,12 +177,26 @@ class Processes(dg.ConfigurableResource["Processes"]):
             Whether a run is still to carry it out.
         """
         with self._writing(user) as (connection, who):
-            return going_on.abort(connection, self.workflows, process_id, reason, user=who)
+            return going_on.abort(connection, self._known, process_id, reason, user=who)
 
     def set_note(self, process_id: UUID, note: str | None) -> None:
         """Write down what people are to know of a process."""
         with self._writing(None) as (connection, _):
             set_note(connection, process_id, note)
+
+    @property
+    def _known(self) -> Mapping[str, Workflow]:
+        """The workflows, without which nothing tells what a process asks for, or what is to be undone.
+
+        Raises:
+            ConfigurationError: the resource was made with a database only.
+        """
+        if self.workflows is None:
+            raise ConfigurationError(
+                "Processes(database=...) knows no workflows, so it can only read: take the resource `processes` of the "
+                "orchestrator, or a session (`orchestrator.connect()`)"
+            )
+        return self.workflows
 
     @contextmanager
     def _writing(self, user: str | None) -> Iterator[tuple[Connection, str]]:

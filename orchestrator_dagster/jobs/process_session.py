@@ -1,6 +1,6 @@
 """What a session does with processes: run and launch them, answer them, let them go on, look at them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -272,7 +272,7 @@ class ProcessSession:
         *,
         subscription_id: UUID | None = None,
         workflow: str | None = None,
-        status: ProcessStatus | str | None = None,
+        status: str | Iterable[str] | None = None,
         limit: int | None = None,
     ) -> Listing[Process]:
         """Return processes, oldest first; with a limit, the newest ones.
@@ -280,7 +280,7 @@ class ProcessSession:
         Args:
             subscription_id: a subscription that they worked on.
             workflow: name of their workflow.
-            status: where they stand.
+            status: where they stand, one or several: `ProcessStatus` or text.
             limit: how many at most.
         """
         with self._engine.connect() as connection:
@@ -288,7 +288,7 @@ class ProcessSession:
                 connection,
                 subscription_id=subscription_id,
                 workflow=workflow,
-                status=[ProcessStatus(status)] if status else [],
+                status=ProcessStatus.several(status),
                 limit=limit,
             )
             return Listing(Process(self, row, *_log_and_waits(connection, row)) for row in found)

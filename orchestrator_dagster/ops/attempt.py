@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from orchestrator_dagster.db.callbacks import Callback, callback_of, close_callback
-from orchestrator_dagster.db.processes import lock_process, release_subscriptions, request_abort
+from orchestrator_dagster.db.processes import ProcessRow, lock_process, release_subscriptions, request_abort
 from orchestrator_dagster.db.step_log import StepRow, log_step, step_rows
 from orchestrator_dagster.db.waits import waits_of, wake_parent
 from orchestrator_dagster.domain.clock import now
@@ -25,6 +25,7 @@ from orchestrator_dagster.ops.failure import reason_of, record_of, standing_of_t
 from orchestrator_dagster.ops.injection import Ambient
 from orchestrator_dagster.ops.interrupts import InterruptGuard
 from orchestrator_dagster.ops.knowledge import Knowledge
+from orchestrator_dagster.ops.recorded_plan import RecordedPlan
 from orchestrator_dagster.ops.step import StepKind
 from orchestrator_dagster.ops.transaction import StepTransaction
 from orchestrator_dagster.ops.work import Circumstances, Effect, Environment, Work
@@ -221,16 +222,18 @@ class Attempts:
             callback = self._awaited_callback(connection, work)
             if isinstance(error, CallbackTimeoutError) and callback is not None and callback.received_at is not None:
                 return None
-            if lock_process(connection, self.claim.process_id).lease != self.claim.number:
+            process = lock_process(connection, self.claim.process_id)
+            if process.lease != self.claim.number:
                 raise self.claim.taken_over() from error
             rows = step_rows(connection, self.claim.process_id)
             landed = self._landed(work, rows, started_at)
             if landed is not None:
                 wait = waits_of(connection, self.claim.process_id).get(work.key)
-                self.knowledge.keep(landed, wait)
+                self.knowledge.keep(landed, wait, process.concerned)
                 # the step is done, and the run is to stop all the same where that is what the error wants
                 return Attempted(landed, wait, error=None if isinstance(error, Exception) else error)
-            row, wait = self._failure(work, error, started_at, rows, hide)
+            attempts = self._attempts_of(work, process, rows) + 1
+            row, wait = self._failure(work, error, started_at, attempts, hide)
             if callback is not None:
                 # what comes too late must not find anybody waiting
                 close_callback(connection, self.claim.process_id, work.key, row.completed_at)
@@ -246,7 +249,7 @@ class Attempts:
         """Lock the callback that a step awaits, as whoever receives it does: before the process's row."""
         if not work.goes_forward or work.step.kind is not StepKind.CALLBACK:
             return None
-        return callback_of(connection, self.claim.process_id, work.key, lock=True)
+        return callback_of(connection, self.claim.process_id, work.key)
 
     def _landed(self, work: Work, rows: list[StepRow], started_at: datetime) -> StepRow | None:
         round_ = self.knowledge.round_of(work)
@@ -258,14 +261,15 @@ class Attempts:
                 return row if is_done or this_one else None
         return None
 
+    def _attempts_of(self, work: Work, process: ProcessRow, rows: list[StepRow]) -> int:
+        """Return how often a step failed; one that was renamed while it waited, under its earlier names too."""
+        keys, round_ = RecordedPlan(process.plan).keys_of(work.key), self.knowledge.round_of(work)
+        return sum(row.step in keys and row.round == round_ and row.error is not None for row in rows)
+
     def _failure(
-        self, work: Work, error: BaseException, started_at: datetime, rows: list[StepRow], hide: Hiding
+        self, work: Work, error: BaseException, started_at: datetime, attempts: int, hide: Hiding
     ) -> tuple[StepRow, Wait]:
         """Return the row of a step that failed, and what it waits for: its next attempt, or somebody who retries it."""
-        attempts = 1 + sum(
-            row.step == work.key and row.round == self.knowledge.round_of(work) and row.error is not None
-            for row in rows
-        )
         pause = None
         if work.tries_again and work.step.retry is not None and isinstance(error, Exception):
             pause = work.step.retry.next_after(attempts)

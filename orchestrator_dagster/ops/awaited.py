@@ -57,12 +57,10 @@ class Callback:
 
     Attributes:
         result_key: where the body of the request is put in the state.
-        route_key: where the state has the path that the other system calls.
         timeout: how long it is waited for; `None`: as long as it takes.
     """
 
     result_key: str
-    route_key: str
     timeout: timedelta | None = None
 
 

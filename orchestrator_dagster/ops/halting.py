@@ -42,7 +42,7 @@ def await_callback(work: Work, given: Circumstances) -> Effect:
     awaited = _awaited(work, Callback)
     connection, process_id = given.transaction.connection, given.transaction.process_id
     # locked before it is looked at, so that none comes in between
-    callback = callback_of(connection, process_id, work.key, lock=True)
+    callback = callback_of(connection, process_id, work.key)
     reached(CommitPoint.BEFORE_EFFECT, work.key)
     if callback is None:
         raise ProcessStateError(f"Step {work.title} cannot wait: the address for its callback is not open any more")

@@ -79,6 +79,12 @@ class RecordedPlan:
         """Return the step that the step log has under a key, with an item's index or not."""
         return self._by_key.get(split_key(logged_key)[0])
 
+    def keys_of(self, key: str) -> frozenset[str]:
+        """Return the keys under which the step log may have a step, with an item's index or not, and this one."""
+        ending = split_key(key)[1]
+        step = self.step_of(key)
+        return frozenset((key, *(each + ending for each in step.keys))) if step else frozenset((key,))
+
     def within(self, fork: str) -> list[RecordedStep]:
         """Return the steps in the branches of a fork."""
         return [step for step in self.steps if fork in step.forks]

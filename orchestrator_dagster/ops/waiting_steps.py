@@ -113,7 +113,6 @@ def callback_step(
     """
     waiting = Callback(
         result_key or "callback_result",
-        callback_route_key,
         None if timeout is None else duration(timeout, of=f"The timeout of {name}"),
     )
     action, validation = steps_of(action_step), steps_of(validate_step) if validate_step else begin

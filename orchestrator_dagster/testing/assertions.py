@@ -10,7 +10,7 @@ from orchestrator_dagster.domain.state import State
 from orchestrator_dagster.jobs.process import Process
 from orchestrator_dagster.testing.account import account_of, recorded_error
 
-_FAILED = (ProcessStatus.FAILED, ProcessStatus.API_UNAVAILABLE, ProcessStatus.INCONSISTENT_DATA)
+_FAILED = tuple(status for status in ProcessStatus if status.failed)
 
 
 def assert_complete(process: Process) -> None:

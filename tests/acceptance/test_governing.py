@@ -55,16 +55,6 @@ from orchestrator_dagster.testing import (
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def benches(database_url: str) -> Benches:
-    return Benches(database_url)
-
-
-@pytest.fixture
-def outside() -> Outside:
-    return Outside()
-
-
 class Held:
     """A step that runs until it is released, and meanwhile somebody does something."""
 

@@ -60,16 +60,6 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture
-def benches(database_url: str) -> Benches:
-    return Benches(database_url)
-
-
-@pytest.fixture
-def outside() -> Outside:
-    return Outside()
-
-
 def runs_of(bench: Workbench, process: Process) -> list[dg.DagsterRun]:
     """Return the runs of a process in Dagster, oldest first."""
     tags = {"orchestrator/process_id": str(process.process_id)}

@@ -1,6 +1,5 @@
 """What a workflow can be made of: groups, conditions, lenses, branches, other workflows, ops of Dagster's own."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -43,16 +42,6 @@ from orchestrator_dagster.testing import (
 )
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def benches(database_url: str) -> Benches:
-    return Benches(database_url)
-
-
-@pytest.fixture
-def outside() -> Iterator[Outside]:
-    return Outside()
 
 
 class Sites(FormPage):

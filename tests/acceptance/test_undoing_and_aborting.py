@@ -53,16 +53,6 @@ from orchestrator_dagster.testing import (
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def benches(database_url: str) -> Benches:
-    return Benches(database_url)
-
-
-@pytest.fixture
-def outside() -> Outside:
-    return Outside()
-
-
 class TestUndoing:
     def test_finished_steps_are_undone_in_reverse_and_others_are_not(self, benches: Benches, outside: Outside) -> None:
         undone = flow(

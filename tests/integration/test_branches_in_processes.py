@@ -1,59 +1,24 @@
 """Processes that branch: what each branch sees, what is left where they join, and branches that halt one by one."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
-import dagster as dg
 import pytest
+from flows import working
 
 from orchestrator_dagster import (
     Assignee,
     FormPage,
-    Orchestrator,
     Process,
-    Session,
     State,
-    StepList,
-    Workflow,
     begin,
     conditional,
-    done,
     foreach,
-    init,
     inputstep,
     parallel,
     step,
-    workflow,
 )
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    """Open a session with one workflow, `work`."""
-    with ExitStack() as stack:
-        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-
-        def session(of: Workflow) -> Session:
-            return stack.enter_context(Orchestrator([], workflows=[of]).connect(instance=instance))
-
-        yield session
-
-
-def working(steps: Any, **given: Any) -> Workflow:
-    """A workflow `work` of these steps, which starts with a state."""
-
-    def form() -> Any:
-        yield from ()
-        return given
-
-    @workflow("Work", initial_input_form=form)
-    def work() -> StepList:
-        return begin >> init >> steps >> done
-
-    return work
 
 
 def finished_once(process: Process) -> bool:
@@ -88,7 +53,7 @@ def add_up(left: int, right: int) -> State:
 
 
 def test_branches_do_not_see_each_other_and_their_keys_come_together(session: Any) -> None:
-    process = session(working(parallel(left, right) >> add_up, count=1)).run("work")
+    process = session(working(parallel(left, right) >> add_up, {"count": 1})).run("work")
     assert process.status == "completed", process.traceback
     assert process.state["sum"] == 5
     assert finished_once(process)
@@ -99,7 +64,7 @@ def test_branches_that_write_the_same_key_differently_fail_where_they_join(sessi
     def also_left() -> State:
         return {"left": 7}
 
-    process = session(working(parallel(left, also_left), count=1)).run("work")
+    process = session(working(parallel(left, also_left), {"count": 1})).run("work")
     assert process.status == "failed"
     assert "'left'" in process.failed_reason
 
@@ -113,7 +78,7 @@ def test_a_branch_that_fails_does_not_keep_its_sibling_from_running(session: Any
             raise failures.pop()
         return {"left": 1}
 
-    process = session(working(parallel(fail_once, right) >> add_up, count=1)).run("work")
+    process = session(working(parallel(fail_once, right) >> add_up, {"count": 1})).run("work")
     assert (process.status, process.failed_reason) == ("failed", "no fibre")
     assert [row.step for row in process.steps if row.status == "success"] == ["init", "right"]
     process.retry()
@@ -122,7 +87,7 @@ def test_a_branch_that_fails_does_not_keep_its_sibling_from_running(session: Any
 
 
 def test_the_join_waits_for_every_branch(session: Any) -> None:
-    process = session(working(parallel(begin >> confirm >> left, right) >> add_up, count=1)).run("work")
+    process = session(working(parallel(begin >> confirm >> left, right) >> add_up, {"count": 1})).run("work")
     assert process.status == "suspended"
     assert [row.step for row in process.steps if row.status == "success"] == ["init", "right"]
     process.resume({"ticket": "CHG1"})
@@ -136,7 +101,7 @@ def visit(item: str, index: int) -> State:
 
 
 def test_a_foreach_collects_new_keys_in_the_order_of_its_items(session: Any) -> None:
-    process = session(working(foreach("saps")(visit), saps=["a", "b", "c"])).run("work")
+    process = session(working(foreach("saps")(visit), {"saps": ["a", "b", "c"]})).run("work")
     assert process.status == "completed", process.traceback
     assert process.state["visited"] == ["a0", "b1", "c2"]
     assert not {"item", "index"} & process.state.keys()
@@ -148,13 +113,13 @@ def test_a_foreach_over_nothing_runs_the_rest(session: Any) -> None:
     def rest() -> State:
         return {"rest": True}
 
-    process = session(working(foreach("saps")(visit) >> rest, saps=[])).run("work")
+    process = session(working(foreach("saps")(visit) >> rest, {"saps": []})).run("work")
     assert (process.status, process.state["rest"]) == ("completed", True)
 
 
 @pytest.mark.parametrize("given", [{}, {"saps": "abc"}], ids=["missing", "no list"])
 def test_a_foreach_over_what_is_no_list_fails_and_names_it(session: Any, given: State) -> None:
-    process = session(working(foreach("saps")(visit), **given)).run("work")
+    process = session(working(foreach("saps")(visit), given)).run("work")
     assert process.status == "failed"
     assert "saps" in process.failed_reason
 
@@ -169,7 +134,7 @@ def test_items_halt_and_fail_one_by_one(session: Any) -> None:
         return {"reached": item}
 
     ask_for_a = conditional(lambda state: state["item"] == "a")(confirm)
-    process = session(working(foreach("saps")(begin >> ask_for_a >> reach), saps=["a", "b", "c"])).run("work")
+    process = session(working(foreach("saps")(begin >> ask_for_a >> reach), {"saps": ["a", "b", "c"]})).run("work")
     assert (process.status, process.failed_reason) == ("failed", "b is away")
     failing.clear()
     process.retry()
@@ -182,7 +147,7 @@ def test_items_halt_and_fail_one_by_one(session: Any) -> None:
 
 
 def test_a_foreach_may_stand_in_a_branch(session: Any) -> None:
-    process = session(working(parallel(foreach("saps")(visit), left), saps=["a", "b"], count=1)).run("work")
+    process = session(working(parallel(foreach("saps")(visit), left), {"saps": ["a", "b"], "count": 1})).run("work")
     assert process.status == "completed", process.traceback
     assert process.state.items() >= {"visited": ["a0", "b1"], "left": 2}.items()
 
@@ -192,7 +157,7 @@ def test_branches_may_stand_in_a_foreach(session: Any) -> None:
     def measure(item: str) -> State:
         return {"measured": item * 2}
 
-    process = session(working(foreach("saps")(begin >> parallel(visit, measure)), saps=["a", "b"])).run("work")
+    process = session(working(foreach("saps")(begin >> parallel(visit, measure)), {"saps": ["a", "b"]})).run("work")
     assert process.status == "completed", process.traceback
     assert process.state.items() >= {"visited": ["a0", "b1"], "measured": ["aa", "bb"]}.items()
 
@@ -200,6 +165,6 @@ def test_branches_may_stand_in_a_foreach(session: Any) -> None:
 def test_branches_that_are_skipped_change_nothing(session: Any) -> None:
     never = conditional(lambda _: False)
     steps = never(begin >> parallel(left, right)) >> never(begin >> foreach("saps")(visit))
-    process = session(working(steps, count=1, saps=["a"])).run("work")
+    process = session(working(steps, {"count": 1, "saps": ["a"]})).run("work")
     assert process.status == "completed", process.traceback
     assert not {"left", "right", "visited"} & process.state.keys()

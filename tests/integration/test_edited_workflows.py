@@ -1,35 +1,28 @@
 """Workflows that are edited while processes wait: they go on where their steps still match, or are refused."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import dagster as dg
 import pytest
+from flows import working
 from sqlalchemy import Engine
 
 from orchestrator_dagster import (
     Assignee,
     FormPage,
-    Orchestrator,
     Process,
     Session,
     State,
-    StepList,
-    Workflow,
     begin,
     callback_step,
-    done,
     foreach,
-    init,
     inputstep,
     parallel,
+    retrystep,
     step,
     step_group,
     wait_for,
-    workflow,
 )
 from orchestrator_dagster.domain.clock import machine_time, use_clock
 from orchestrator_dagster.testing.outside import FakeCaller
@@ -38,27 +31,9 @@ pytestmark = pytest.mark.usefixtures("orchestrator_database")
 
 
 @pytest.fixture
-def session() -> Iterator[Any]:
-    """Open a session with one workflow, `work`."""
-    with ExitStack() as stack:
-        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-
-        def session(steps: Any, given: State | None = None) -> Session:
-            return stack.enter_context(Orchestrator([], workflows=[working(steps, given)]).connect(instance=instance))
-
-        yield session
-
-
-def working(steps: Any, given: State | None = None) -> Workflow:
-    def form() -> Any:
-        yield from ()
-        return given or {}
-
-    @workflow("Work", initial_input_form=form)
-    def work() -> StepList:
-        return begin >> init >> steps >> done
-
-    return work
+def session(session: Any) -> Any:
+    """Open a session with one workflow, `work`, of these steps."""
+    return lambda steps, given=None: session(working(steps, given))
 
 
 def a_step(name: str, **options: Any) -> Any:
@@ -367,6 +342,17 @@ class TestDoors:
             assert process.refresh().status == "failed"
             assert "stands at step wait_for" in process.failed_reason
             assert session(steps).retry(process.process_id).status == "completed"
+
+
+def test_a_step_that_was_renamed_while_it_waits_has_the_attempts_that_it_had(session: Any) -> None:
+    @retrystep("Fetch", retry_every=timedelta(hours=1), max_attempts=2)
+    def fetch(cable: str) -> None: ...
+
+    process = session(fetch).run("work")
+    assert process.status == "waiting"
+    with use_clock(lambda: machine_time() + timedelta(hours=2)):
+        session(replace(fetch, key="fetch_again", renamed_from=("fetch",))).go_on()
+    assert process.refresh().status == "failed", "that was the last one"
 
 
 class TestNames:

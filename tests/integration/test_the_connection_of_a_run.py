@@ -4,20 +4,24 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import dagster as dg
 import pytest
+from network_models import Node, NodeInactive
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator_dagster import (
     Database,
     Orchestrator,
+    Product,
     Session,
     State,
     Step,
     StepList,
     begin,
+    create_workflow,
     done,
     init,
     step,
@@ -161,21 +165,26 @@ def test_a_step_whose_connection_is_ended_leaves_nothing_but_its_failure(
     assert marks(engine) == ["one", "three", "two"]
 
 
+def lose_the_next_commit(engine: Engine, watcher: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a commit arrive, and end its connection before anybody hears of that."""
+    commit = engine.dialect.do_commit
+
+    def commit_and_lose(driver: Any) -> None:
+        monkeypatch.undo()
+        commit(driver)
+        end_connections(watcher)
+        driver.cursor().execute("SELECT 1")
+
+    monkeypatch.setattr(engine.dialect, "do_commit", commit_and_lose)
+
+
 def test_a_commit_that_arrived_though_its_connection_was_ended_is_kept(
     session: Any, engine: Engine, watcher: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @step("Two")
     def two(transaction: StepTransaction) -> State:
         mark(transaction, "two")
-        commit = engine.dialect.do_commit
-
-        def commit_and_lose(driver: Any) -> None:
-            monkeypatch.undo()
-            commit(driver)
-            end_connections(watcher)
-            driver.cursor().execute("SELECT 1")
-
-        monkeypatch.setattr(engine.dialect, "do_commit", commit_and_lose)
+        lose_the_next_commit(engine, watcher, monkeypatch)
         return {"two": True}
 
     with session(two) as wfo:
@@ -183,6 +192,31 @@ def test_a_commit_that_arrived_though_its_connection_was_ended_is_kept(
     assert process.status == "completed", process.traceback
     assert [row.step for row in process.steps] == ["init", "one", "two", "three", "done"]
     assert marks(engine) == ["one", "three", "two"]
+
+
+def test_a_run_is_found_by_the_subscription_of_a_commit_that_arrived(
+    engine: Engine, watcher: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @step("Construct")
+    def construct(product: UUID) -> State:
+        lose_the_next_commit(engine, watcher, monkeypatch)
+        return {"subscription": NodeInactive.from_product_id(product, "acme")}
+
+    @step("Fail")
+    def fail() -> None:
+        raise ValueError("before anything else is saved")
+
+    @create_workflow("Make node")
+    def make_node() -> StepList:
+        return begin >> construct >> fail
+
+    orchestrator = Orchestrator([Product("Node", Node, tag="NODE", workflows=[make_node])])
+    with dg.DagsterInstance.ephemeral() as instance, orchestrator.connect(instance=instance) as wfo:
+        process = wfo.run("make_node", {"product": "Node"})
+        assert process.current_step == "fail"
+        run = instance.get_run_by_id(str(process.process_id))
+        assert run is not None
+        assert run.tags["orchestrator/subscription_id"] == str(process.subscription_id)
 
 
 def test_a_run_whose_connection_is_ended_between_two_steps_goes_on(

@@ -1,13 +1,12 @@
 """What is undone when a process is aborted, and where it leaves its subscription."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import dagster as dg
 import pytest
+from flows import working
 from sqlalchemy import Engine, NullPool, create_engine
 
 from orchestrator_dagster import (
@@ -17,40 +16,23 @@ from orchestrator_dagster import (
     Process,
     Product,
     ProductBlockModel,
-    Session,
     State,
     StepList,
     SubscriptionLifecycle,
     SubscriptionModel,
-    Workflow,
     abort,
     begin,
     conditional,
     create_workflow,
-    done,
     finally_,
     foreach,
-    init,
     inputstep,
     parallel,
     step,
-    workflow,
 )
 from orchestrator_dagster.db.processes import request_abort
 
 pytestmark = pytest.mark.usefixtures("orchestrator_database")
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    """Open a session with one workflow, `work`."""
-    with ExitStack() as stack:
-        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-
-        def session(of: Workflow, **options: Any) -> Session:
-            return stack.enter_context(Orchestrator([], workflows=[of]).connect(instance=instance, **options))
-
-        yield session
 
 
 @pytest.fixture
@@ -85,18 +67,6 @@ class Ticket(FormPage):
 def confirm() -> Any:
     answer = yield Ticket
     return answer.model_dump()
-
-
-def working(steps: Any, given: State | None = None, **options: Any) -> Workflow:
-    def form() -> Any:
-        yield from ()
-        return given or {}
-
-    @workflow("Work", initial_input_form=form, **options)
-    def work() -> StepList:
-        return begin >> init >> steps >> done
-
-    return work
 
 
 def statuses(process: Process) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 import yaml
 from dagster import DagsterExecutionInterruptedError
+from flows import working
 from sqlalchemy import Engine, text
 
 from orchestrator_dagster import (
     Assignee,
     FormPage,
-    Orchestrator,
     Process,
     Session,
     State,
@@ -24,9 +24,7 @@ from orchestrator_dagster import (
     Workflow,
     begin,
     callback_step,
-    done,
     focussteps,
-    init,
     inputstep,
     parallel,
     retrystep,
@@ -35,7 +33,6 @@ from orchestrator_dagster import (
     step_group,
     task,
     wait_for,
-    workflow,
 )
 from orchestrator_dagster.db.waits import waits_of
 from orchestrator_dagster.domain.clock import use_clock
@@ -65,30 +62,6 @@ def clock() -> Iterator[Clock]:
     clock = Clock()
     with use_clock(clock):
         yield clock
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    """Open a session with workflows."""
-    with ExitStack() as stack:
-        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-
-        def session(*workflows: Workflow, **options: Any) -> Session:
-            return stack.enter_context(Orchestrator([], workflows=workflows).connect(instance=instance, **options))
-
-        yield session
-
-
-def working(steps: Any, given: State | None = None, **options: Any) -> Workflow:
-    def form() -> Any:
-        yield from ()
-        return given or {}
-
-    @workflow("Work", initial_input_form=form, **options)
-    def work() -> StepList:
-        return begin >> init >> steps >> done
-
-    return work
 
 
 def waits(engine: Engine, process: Process) -> dict[str, Wait]:

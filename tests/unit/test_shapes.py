@@ -295,7 +295,7 @@ def test_a_callback_step_makes_a_path_asks_waits_and_validates() -> None:
     }
     awaiting = planned["cable.await_callback"].step
     assert awaiting.kind is StepKind.CALLBACK
-    assert awaiting.waiting == Callback("cable", "callback_route", timedelta(seconds=60))
+    assert awaiting.waiting == Callback("cable", timedelta(seconds=60))
 
 
 def test_a_callback_step_needs_no_validation() -> None:

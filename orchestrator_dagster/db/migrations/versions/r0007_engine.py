@@ -78,7 +78,7 @@ def downgrade() -> None:
     op.drop_column("resume_tokens", "submitted_at", schema=SCHEMA)
     for column in ("reason", "changed_by", "changed_at"):
         op.drop_column("engine_settings", column, schema=SCHEMA)
-    op.alter_column("engine_settings", "global_lock", comment=None, schema=SCHEMA)
+    _comment_on("engine_settings", "global_lock", None)
     op.drop_column("process_inputs", "step", schema=SCHEMA)
     op.drop_table("process_callbacks", schema=SCHEMA)
     op.drop_table("process_waits", schema=SCHEMA)
@@ -103,6 +103,9 @@ def _extend_processes() -> None:
         ),
     ):
         op.add_column("processes", column, schema=SCHEMA)
+    _comment_on(
+        "processes", "plan", "the steps of its workflow when it was started, or when it last went on after an edit"
+    )
     op.create_foreign_key(
         "fk_processes_parent_process_id",
         "processes",
@@ -138,6 +141,7 @@ def _extend_processes() -> None:
 
 def _restore_processes() -> None:
     op.execute(_LET_WAITING_PROCESSES_FAIL)
+    _comment_on("processes", "plan", "the steps of its workflow when it was started")
     op.drop_index("ix_processes_queued", "processes", schema=SCHEMA)
     op.drop_constraint(op.f("ck_processes_somebody_asked_to_abort"), "processes", schema=SCHEMA)
     _constrain_failures("last_status = 'failed'")
@@ -170,20 +174,20 @@ def _extend_steps() -> None:
         sa.Column("detail", JSON, comment="what else is to be known of it, such as the items of a foreach"),
     ):
         op.add_column("process_steps", column, schema=SCHEMA)
-    _comment_on_step("key of the step: its op's handle in the job, in a foreach with the index")
+    _comment_on("process_steps", "step", "key of the step: its op's handle in the job, in a foreach with the index")
     _finished_once("process_id", "step", "round")
 
 
 def _restore_steps() -> None:
     op.execute(_TELL_ROUNDS_BY_KEY)
     _finished_once("process_id", "step")
-    _comment_on_step("key of the step: its op's handle in the job")
+    _comment_on("process_steps", "step", "key of the step: its op's handle in the job")
     for column in ("detail", "round", "branch"):
         op.drop_column("process_steps", column, schema=SCHEMA)
 
 
-def _comment_on_step(comment: str) -> None:
-    op.alter_column("process_steps", "step", comment=comment, schema=SCHEMA)
+def _comment_on(table: str, column: str, comment: str | None) -> None:
+    op.alter_column(table, column, comment=comment, schema=SCHEMA)
 
 
 def _finished_once(*columns: str) -> None:
@@ -278,7 +282,7 @@ def _extend_inputs_and_settings() -> None:
         sa.Column("step", sa.Text, comment="the step that asked for it; null for the input that started the process"),
         schema=SCHEMA,
     )
-    op.alter_column("engine_settings", "global_lock", comment="whether it is paused", schema=SCHEMA)
+    _comment_on("engine_settings", "global_lock", "whether it is paused")
     for column in (
         sa.Column("changed_at", sa.DateTime(timezone=True), comment="when it was paused or resumed last"),
         sa.Column("changed_by", sa.Text),
