@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo dev test lint types pytest browser test-lowest bench bench-soak bench-scale clean
+.PHONY: demo dev test lint types pytest browser long life kill-matrix chaos test-lowest bench bench-scale bench-suspended bench-soak clean
 
 demo: $(VENV)/.installed  ## drive the example's products through their whole life
 	$(BIN)/python -m examples.demo
@@ -24,6 +24,9 @@ pytest: $(VENV)/.installed
 
 browser:  ## install Chromium, without which the tests in a browser are skipped (Debian, as root)
 	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium)
+
+long: $(VENV)/.installed  ## the tests that take long: they are not part of the suite
+	$(BIN)/pytest -n 2 --dist worksteal -m long
 
 life: $(VENV)/.installed  ## the life of processes against a model, for longer than in the suite
 	LIFE=long $(BIN)/pytest --timeout=3600 tests/integration/test_life_of_processes.py

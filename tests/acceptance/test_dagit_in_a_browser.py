@@ -92,6 +92,7 @@ def test_a_process_that_waits_is_found_answered_and_seen_to_complete(
     assert site(home, node) == "Utrecht"
 
 
+@pytest.mark.long
 def test_a_wrong_answer_shows_what_is_wrong_with_each_field_and_the_process_waits_on(
     at_dagit: AtDagit, home: DagsterHome, node: str
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_wrong_answer_shows_what_is_wrong_with_each_field_and_the_process_wait
     assert site(home, node) == "Amsterdam"
 
 
+@pytest.mark.long
 def test_re_execute_from_failure_goes_on_with_the_process(
     at_dagit: AtDagit, home: DagsterHome, network: Path, node: str
 ) -> None:
@@ -123,6 +125,7 @@ def test_re_execute_from_failure_goes_on_with_the_process(
         person.see_tags(status="completed", process_id=failed)
 
 
+@pytest.mark.long
 def test_terminate_aborts_the_process_after_the_step_it_is_in(
     at_dagit: AtDagit, home: DagsterHome, network: Path, node: str
 ) -> None:

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_the_demo_takes_the_example_through_its_whole_life_and_stops_what_it_started(tmp_path: Path) -> None:
     home = tmp_path / "demo"
     demo = subprocess.run(

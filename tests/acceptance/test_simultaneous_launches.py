@@ -61,6 +61,7 @@ def launch_to_the_lock(wfo: Session, node_id: UUID, engine: Engine) -> list[Laun
     return launches
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_of_two_launches_at_the_same_moment_one_completes_and_the_other_is_refused_by_name(
     wfo: Session, held: Path, engine: Engine

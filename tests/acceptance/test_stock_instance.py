@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from unattended_home import Unattended, answers_by
 
 
+@pytest.mark.long
 def test_an_answered_process_goes_on_with_a_stock_instance(tmp_path: Path, database_url: str) -> None:
     with Unattended.opened(tmp_path, database_url, stock=True) as stock:
         stock.daemon.start()

@@ -174,6 +174,7 @@ with network.orchestrator.connect() as wfo:
 """
 
 
+@pytest.mark.long
 def test_going_through_twenty_times_as_many_takes_no_more_memory(project: UserProject) -> None:
     with project.connected() as (code, _):
         original = make_node(code, "original", ports=["a", "b", "c"])

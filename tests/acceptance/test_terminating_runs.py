@@ -116,6 +116,7 @@ def test_a_run_that_is_terminated_between_two_steps_begins_no_other_one(unattend
     assert unattended.ended(str(process_id)).status is dg.DagsterRunStatus.CANCELED
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("daemon")
 def test_a_terminated_run_that_waited_for_a_worker_aborts_the_process_all_the_same(
     unattended: Unattended, dagit: str

@@ -235,6 +235,7 @@ def test_a_run_that_no_workspace_knows_can_wait_for_long(
         assert {client.ended(run).status for run in (busy, waits)} == {SUCCESS}
 
 
+@pytest.mark.long
 class TestForeground:
     def test_it_stays_is_the_only_one_and_ends_after_the_runs_that_have_a_worker(
         self, home: DagsterHome, client: Client, go_on: Path
@@ -268,6 +269,7 @@ class TestForeground:
             assert client.ended(client.launch("short")).status is SUCCESS
 
 
+@pytest.mark.long
 class TestRecycling:
     def test_a_worker_is_replaced_after_so_many_runs(
         self, make_home: MakeHome, monkeypatch: pytest.MonkeyPatch
@@ -402,6 +404,7 @@ class TestWithWebserverAndDaemon:
         assert client.ended(self.launch(dagit, "short")).status is SUCCESS
 
 
+@pytest.mark.long
 class TestWithDagstersQueue:
     @pytest.fixture
     def home(self, make_home: MakeHome) -> DagsterHome:
