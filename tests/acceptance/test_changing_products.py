@@ -11,6 +11,8 @@ from user_project import FIRST_VERSION, MODULE, UserProject, make_link, make_nod
 
 from orchestrator_dagster import ConfigurationError, StaleDataError, StartConditionError
 
+pytestmark = pytest.mark.long
+
 IMPORTS = ("from enum import StrEnum\n", "from enum import StrEnum\nfrom orchestrator_dagster import Stored\n")
 BLOCK = 'class NodeBlockInactive(ProductBlockModel, product_block_name="Node"):\n'
 CABINET_WHEN_ACTIVE = "    cabinet: str\n\n\nclass NodeInactive"

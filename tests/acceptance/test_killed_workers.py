@@ -21,6 +21,8 @@ from sqlalchemy import Engine, text
 
 from orchestrator_dagster import Process
 
+pytestmark = pytest.mark.long
+
 WORKERS = REPOSITORY / "tests" / "workers"
 POINTS = ["before commit", "after commit"]
 MARKS = ["first", "middle", "last"]

@@ -19,6 +19,8 @@ from orchestrator_dagster import (
     SubscriptionNotFoundError,
 )
 
+pytestmark = pytest.mark.long
+
 T = TypeVar("T")
 
 
@@ -174,7 +176,6 @@ with network.orchestrator.connect() as wfo:
 """
 
 
-@pytest.mark.long
 def test_going_through_twenty_times_as_many_takes_no_more_memory(project: UserProject) -> None:
     with project.connected() as (code, _):
         original = make_node(code, "original", ports=["a", "b", "c"])

@@ -18,6 +18,8 @@ from sqlalchemy import Engine, text
 from orchestrator_dagster.db.engine import engine_for
 from orchestrator_dagster.instance.service_folder import ServiceFolder
 
+pytestmark = pytest.mark.long
+
 WORKERS = REPOSITORY / "tests" / "workers"
 SUCCESS, FAILURE, CANCELED = (dg.DagsterRunStatus(name) for name in ("SUCCESS", "FAILURE", "CANCELED"))
 

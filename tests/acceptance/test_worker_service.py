@@ -34,6 +34,8 @@ from orchestrator_dagster.cli import main
 from orchestrator_dagster.instance import WarmRunLauncher
 from orchestrator_dagster.instance.service_folder import ServiceFolder
 
+pytestmark = pytest.mark.long
+
 WORKERS = REPOSITORY / "tests" / "workers"
 SUCCESS, FAILURE, STARTED, QUEUED = (dg.DagsterRunStatus(name) for name in ("SUCCESS", "FAILURE", "STARTED", "QUEUED"))
 START_TIMEOUT_SECONDS = 4
@@ -235,7 +237,6 @@ def test_a_run_that_no_workspace_knows_can_wait_for_long(
         assert {client.ended(run).status for run in (busy, waits)} == {SUCCESS}
 
 
-@pytest.mark.long
 class TestForeground:
     def test_it_stays_is_the_only_one_and_ends_after_the_runs_that_have_a_worker(
         self, home: DagsterHome, client: Client, go_on: Path
@@ -269,7 +270,6 @@ class TestForeground:
             assert client.ended(client.launch("short")).status is SUCCESS
 
 
-@pytest.mark.long
 class TestRecycling:
     def test_a_worker_is_replaced_after_so_many_runs(
         self, make_home: MakeHome, monkeypatch: pytest.MonkeyPatch
@@ -404,7 +404,6 @@ class TestWithWebserverAndDaemon:
         assert client.ended(self.launch(dagit, "short")).status is SUCCESS
 
 
-@pytest.mark.long
 class TestWithDagstersQueue:
     @pytest.fixture
     def home(self, make_home: MakeHome) -> DagsterHome:

@@ -19,6 +19,8 @@ from dagster_home import DagsterHome
 from golden_example import CREATE_NODE, REPOSITORY
 from sqlalchemy import Engine, NullPool, create_engine, text
 
+pytestmark = pytest.mark.long
+
 ROUNDS = 100
 PATIENCE = 30
 WORKER = REPOSITORY / "tests" / "workers" / "starting.py"

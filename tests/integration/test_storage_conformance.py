@@ -57,6 +57,8 @@ from workers.eventful import eventful, eventful_in_processes
 from orchestrator_dagster.instance import PostgresStorage
 from orchestrator_dagster.instance.engine import dispose_pooled_engine
 
+pytestmark = pytest.mark.long
+
 CLASSES = {
     "stock": ("dagster_postgres", "DagsterPostgresStorage"),
     "ours": ("orchestrator_dagster.instance", "PostgresStorage"),
