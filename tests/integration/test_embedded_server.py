@@ -33,7 +33,10 @@ from orchestrator_dagster.db.server_files import KeeperError, ServerFolder, Serv
 from orchestrator_dagster.db.server_place import BASES, usable_bases
 from orchestrator_dagster.db.server_postmaster import initialise, is_alive
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc"),
+]
 
 IS_ROOT = os.geteuid() == 0
 as_root = pytest.mark.skipif(not IS_ROOT, reason="what only root can do")
