@@ -65,7 +65,8 @@ class Heart:
     @classmethod
     def of(cls, engine: Engine) -> "Heart":
         """Return the one for a database."""
-        return _hearts.setdefault(engine, cls(engine))
+        # asked at every step: another one is made only where there is none
+        return _hearts.get(engine) or _hearts.setdefault(engine, cls(engine))
 
     def beat_for(self, process_id: UUID, lease: int) -> None:
         """Say from now on that a run works on a process."""
